@@ -1,0 +1,65 @@
+"""`python -m foundry`: the embedded server and the demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from foundry import embedded
+from foundry.console import console_for, fail
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return fail(lambda: int(options.call(options)))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    def announce(server: embedded.Server) -> None:
+        print(server.url(), flush=True)
+        print(
+            f"PostgreSQL {server.version}, data in {server.data}; "
+            f"Ctrl-C or `python -m foundry stop` ends it",
+            file=sys.stderr,
+        )
+
+    embedded.serve(announce=announce)
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    print("stopped" if embedded.stop() else "no embedded server is running")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from foundry import demo
+
+    demo.run(options.database, console_for(options))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m foundry",
+        description="The embedded PostgreSQL server and a demonstration.",
+        epilog="Migrations: python -m foundry.migrate --help",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    serve = verbs.add_parser("serve", help="keep the embedded server up and print its URL")
+    serve.set_defaults(call=_serve)
+    stop = verbs.add_parser("stop", help="end the embedded server")
+    stop.set_defaults(call=_stop)
+    demo = verbs.add_parser("demo", help="store, search and read back an invented conversation")
+    demo.add_argument(
+        "--database", metavar="URL", help="else DATABASE_URL, else .env, else the embedded server"
+    )
+    demo.add_argument("--no-color", action="store_true", help="also NO_COLOR")
+    demo.set_defaults(call=_demo)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

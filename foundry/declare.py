@@ -1,0 +1,274 @@
+"""What Peewee cannot declare, as small values that read like Peewee."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import peewee
+from peewee import SQL, Context, Database, Entity, Field, Model, ModelIndex, Node, NodeList
+
+from foundry import requirements
+
+__all__ = [
+    "External",
+    "Function",
+    "Index",
+    "Opclass",
+    "Probe",
+    "Schema",
+    "SchemaManager",
+    "View",
+    "needs",
+    "optional",
+    "relation",
+]
+
+_T = TypeVar("_T")
+
+
+def optional(thing: _T, *, needs: str | Sequence[str]) -> _T:
+    """Mark a field, index or object as one that a server may be unable to have.
+
+    `needs` is a requirement such as "extension:vector", or several.
+    """
+    wanted = (needs,) if isinstance(needs, str) else tuple(needs)
+    for requirement in wanted:
+        requirements.parse(requirement)
+    # object.__setattr__: the declared objects are frozen, fields and indexes are not.
+    object.__setattr__(thing, "needs", wanted)
+    return thing
+
+
+def needs(thing: object) -> tuple[str, ...]:
+    """Return the requirements that `optional` put on a field, index or object."""
+    return tuple(getattr(thing, "needs", ()))
+
+
+def relation(model: type[Model]) -> str:
+    """Return the name of a model's table, quoted, as PostgreSQL's regclass reads it."""
+    meta = model._meta
+    entity = Entity(*filter(None, (meta.schema, meta.table_name)))
+    name, _ = Context(quote='""').sql(entity).query()
+    return str(name)
+
+
+class Opclass(NodeList):
+    """A field or expression of an index together with its operator class.
+
+    `Opclass(Message.embedding, "vector_cosine_ops")`
+    """
+
+    def __init__(self, expression: Node, name: str) -> None:
+        super().__init__((expression, Entity(*name.split("."))))
+        self.expression = expression
+
+
+class Index(ModelIndex):
+    """An index of a model with the parts Peewee's own lacks: `INCLUDE` and `WITH`.
+
+    `Index(Message, Opclass(Message.embedding, "vector_cosine_ops"),
+    name="idx_messages_embedding", using="ivfflat", options={"lists": 1})`
+    """
+
+    def __init__(
+        self,
+        model: type[Model],
+        *expressions: Node,
+        name: str,
+        using: str | None = None,
+        include: Sequence[Field] = (),
+        options: Mapping[str, str | int | float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, expressions, name=name, using=using, **kwargs)
+        self.model = model
+        self._include = tuple(include)
+        self._options = dict(options or {})
+
+    def __sql__(self, ctx: Context) -> Context:
+        # Peewee writes the predicate last; INCLUDE and WITH stand before it.
+        where, self._where = self._where, None
+        try:
+            super().__sql__(ctx)
+        finally:
+            self._where = where
+        with ctx.scope_values(subquery=True):
+            if self._include:
+                ctx.literal(" INCLUDE ").sql(peewee.EnclosedNodeList(list(self._include)))
+            if self._options:
+                pairs = [
+                    NodeList((Entity(key), SQL(" = "), SQL(str(value))), glue="")
+                    for key, value in self._options.items()
+                ]
+                ctx.literal(" WITH ").sql(peewee.EnclosedNodeList(pairs))
+            if where is not None:
+                ctx.literal(" WHERE ").sql(where)
+        return ctx
+
+    def fields(self) -> tuple[Field, ...]:
+        """Return the fields the index names as such."""
+        named = [getattr(e, "expression", e) for e in (*self._expressions, *self._include)]
+        return tuple(f.unwrap() for f in named if isinstance(f.unwrap(), Field))
+
+
+# No slots: `optional` leaves its mark on these.
+@dataclass(frozen=True, kw_only=True)
+class _Created:
+    """An object made by one CREATE statement; `comments` are COMMENT ON statements."""
+
+    name: str
+    create: str
+    comments: tuple[str, ...] = ()
+
+    def statements(self) -> tuple[str, ...]:
+        """Return what makes the object, in order."""
+        return (self.create, *self.comments)
+
+
+class Function(_Created):
+    """A function, by its CREATE FUNCTION statement."""
+
+
+class View(_Created):
+    """A view, by its CREATE VIEW statement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question `verify` asks: the query returns a number, and 0 is the good answer."""
+
+    name: str
+    query: str
+    message: str
+    """What a number above 0 means; `{count}` stands for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """Tables that another package owns, creates and upgrades by numbered steps.
+
+    `package` is the distribution that has them, `installed` says whether it is there;
+    `migrations` returns the package's own steps, each the statements of one version;
+    `version` reads the number of the last step a database has had (None: none).
+    """
+
+    name: str
+    package: str
+    tables: tuple[str, ...]
+    installed: Callable[[], bool]
+    migrations: Callable[[], Sequence[Sequence[str]]]
+    version: Callable[[Database], int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """Everything a database should have, as one value; `--models` names one of these."""
+
+    models: tuple[type[Model], ...]
+    objects: tuple[Function | View | Index | Probe | External, ...] = ()
+
+    @property
+    def externals(self) -> tuple[External, ...]:
+        """The table sets of other packages among the objects."""
+        return tuple(o for o in self.objects if isinstance(o, External))
+
+    def create_all(
+        self,
+        database: Database,
+        *,
+        externals: Mapping[str, bool] | None = None,
+        options: Iterable[str] = (),
+    ) -> None:
+        """Create every table, index and object this server can have, on an empty database.
+
+        External tables are not made here: their package's own steps make them.
+        """
+        switches = tuple(options)
+        database.create_tables(self.models)
+        for declared in self.objects:
+            if isinstance(declared, (Probe, External)) or requirements.missing(
+                database, needs(declared), externals=externals, options=switches
+            ):
+                continue
+            if isinstance(declared, Index):
+                database.execute(database.get_sql_context().sql(declared.safe(False)))
+            else:
+                for statement in declared.statements():
+                    database.execute_sql(statement.replace("%", "%%"), ())
+
+
+class _Part(Node):
+    """A model as this server can have it: the same table with fewer fields."""
+
+    def __init__(self, model: type[Model], fields: list[Field]) -> None:
+        self._meta = _PartMeta(model._meta, fields)
+
+    def __sql__(self, ctx: Context) -> Context:
+        return self._meta.table.__sql__(ctx)  # type: ignore[no-any-return]
+
+
+class _PartMeta:
+    def __init__(self, meta: Any, fields: list[Field]) -> None:
+        self._whole = meta
+        self.sorted_fields = fields
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+class SchemaManager(peewee.SchemaManager):
+    """Peewee's, for models that have optional parts and comments.
+
+    Set as `Meta.schema_manager_class`: tables leave out what the server lacks, and a
+    table's or field's `help_text` becomes its comment.
+    """
+
+    def _missing(self, thing: object) -> bool:
+        return bool(requirements.missing(self.database, needs(thing)))
+
+    def _create_table(self, safe: bool = True, **options: Any) -> Any:
+        fields = [f for f in self.model._meta.sorted_fields if not self._missing(f)]
+        if len(fields) == len(self.model._meta.sorted_fields):
+            return super()._create_table(safe=safe, **options)
+        part = peewee.SchemaManager(_Part(self.model, fields), self.database)
+        return part._create_table(safe=safe, **options)  # type: ignore[attr-defined]
+
+    def _create_indexes(self, safe: bool = True) -> list[Any]:
+        return [
+            self._create_index(index, safe)  # type: ignore[attr-defined]
+            for index in self.model._meta.fields_to_index()
+            if not self._missing(index)
+        ]
+
+    def create_all(self, safe: bool = True, **options: Any) -> None:
+        """Create the extensions, the table, its indexes and its comments."""
+        for name in self._extensions():
+            self.database.execute_sql(f"CREATE EXTENSION IF NOT EXISTS {name}")
+        super().create_all(safe, **options)
+        for statement in self.comments():
+            self.database.execute(statement)
+
+    def _extensions(self) -> list[str]:
+        fields = [f for f in self.model._meta.sorted_fields if not self._missing(f)]
+        pairs = [requirements.parse(n) for f in fields for n in needs(f)]
+        return sorted({name for kind, name in pairs if kind == "extension"})
+
+    def comments(self) -> list[Context]:
+        """Return COMMENT ON statements for the table and the columns that are there."""
+        meta = self.model._meta
+        table = getattr(meta, "help_text", None)
+        statements = []
+        if table:
+            statements.append(self._comment("TABLE", meta.table, table))
+        for field in meta.sorted_fields:
+            if field.help_text and not self._missing(field):
+                column = Entity(*filter(None, (meta.schema, meta.table_name, field.column_name)))
+                statements.append(self._comment("COLUMN", column, field.help_text))
+        return statements
+
+    def _comment(self, kind: str, target: Node, text: str) -> Context:
+        quoted = "'" + text.replace("'", "''").replace("%", "%%") + "'"
+        context = self._create_context().literal(f"COMMENT ON {kind} ").sql(target)  # type: ignore[attr-defined]
+        return context.literal(f" IS {quoted}")  # type: ignore[no-any-return]

@@ -1,0 +1,67 @@
+"""Every exception foundry raises; one root, one line each.
+
+A message says what happened and what to do, names things in double quotes and
+never holds a password or the content of a row.
+"""
+
+from __future__ import annotations
+
+
+class FoundryError(Exception):
+    """Something foundry could not do; `exit_code` is what the command line returns for it."""
+
+    exit_code = 2
+
+
+class Refused(FoundryError):
+    """Done on purpose: going on would lose data or contradict the history; nothing was changed."""
+
+    exit_code = 3
+
+
+class InvalidURL(FoundryError, ValueError):
+    """A database URL that cannot be used as it is written."""
+
+
+class ConnectionFailed(FoundryError):
+    """No usable connection: no server, no such host, wrong password, no privilege, no TLS."""
+
+
+class DatabaseMissing(ConnectionFailed):
+    """The server answers and has no database of that name."""
+
+
+class PoolExhausted(ConnectionFailed):
+    """Every connection of the pool is in use and none came back in time."""
+
+
+class EmbeddedError(FoundryError):
+    """The embedded server could not be found, started, joined or stopped."""
+
+
+class InvalidValue(FoundryError, ValueError):
+    """A value a field cannot hold exactly; raised before any SQL is sent."""
+
+
+class ReadOnlyModel(FoundryError, TypeError):
+    """A write through a model whose table belongs to another package."""
+
+
+class DeclarationError(FoundryError):
+    """Models or declared objects that contradict themselves or cannot be loaded."""
+
+
+class MigrationError(FoundryError):
+    """A migration file that cannot be read, or a step the server refused."""
+
+
+class LockTimeout(FoundryError):
+    """Another runner held the lock for longer than `--wait`."""
+
+
+class HistoryConflict(Refused):
+    """Files and history contradict each other: edited, missing, doubled or out of order."""
+
+
+class DataLoss(Refused):
+    """A file that loses data, without `--allow-data-loss`."""

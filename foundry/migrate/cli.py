@@ -1,0 +1,230 @@
+"""`python -m foundry.migrate`: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from foundry.console import console_for, fail
+from foundry.database import Target, create_database, resolve
+from foundry.migrate import printing
+from foundry.migrate.history import State
+from foundry.migrate.project import Project, load
+from foundry.migrate.runner import Outcome, Runner, refuse_loss
+from foundry.migrate.verify import Level, relations, verify
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, 1 (pending, unhealthy), 2 error, 3 refused."""
+    arguments = _parser().parse_args(argv)
+    return fail(lambda: _run(arguments), verbose=arguments.verbose)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One invocation: its options, what they name, and where it prints."""
+
+    options: argparse.Namespace
+    project: Project
+    target: Target
+    console: Console
+
+    @property
+    def json(self) -> bool:
+        return bool(self.options.json)
+
+    def say(self, line: str) -> None:
+        """Print a line of progress; it goes to stderr when stdout carries JSON."""
+        if not self.options.quiet:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    project = load(
+        models=options.models,
+        directory=options.directory,
+        table=options.table,
+        wait=options.wait,
+        config=options.config,
+    )
+    target = resolve(options.database)
+    console = console_for(options, stderr=options.json or getattr(options, "sql", False))
+    call = _Call(options=options, project=project, target=target, console=console)
+    call.say(target.describe())
+    verb: Callable[[_Call], int] = options.call
+    return verb(call)
+
+
+def _opened(call: _Call) -> Any:
+    return Runner.opened(call.target, call.project.settings, report=call.say)
+
+
+def _status(call: _Call) -> int:
+    with _opened(call) as runner:
+        standings, progress = runner.standings(), runner.progress()
+    if call.json:
+        _emit(printing.status_values(standings, progress))
+    else:
+        printing.print_status(call.console, standings, progress)
+    behind = any(p.pending for p in progress)
+    return 1 if behind or any(s.state is State.PENDING for s in standings) else 0
+
+
+def _up(call: _Call) -> int:
+    options = call.options
+    if options.create_database and create_database(call.target):
+        call.say(f'created database "{call.target.dbname}"')
+    with _opened(call) as runner:
+        if options.dry_run or options.sql:
+            return _preview(call, runner)
+        outcome = runner.up(
+            options.to, allow_data_loss=options.allow_data_loss, force_order=options.force_order
+        )
+        found = relations(runner, call.project)
+    _finish(call, outcome, "applied")
+    if not call.json and not options.quiet:
+        printing.print_relations(call.console, found)
+    return 0
+
+
+def _preview(call: _Call, runner: Runner) -> int:
+    plan = runner.pending(call.options.to)
+    refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=call.options.allow_data_loss)
+    steps = [(s.file.name, runner.recorded(s) if call.options.sql else ()) for s in plan]
+    behind = [p for p in runner.progress() if p.pending]
+    if call.json:
+        _emit({"pending": [{"name": name, "sql": list(sql)} for name, sql in steps]})
+        return 0
+    for progress in behind:
+        call.say(f"would bring the {progress.name} tables to step {(progress.known or 0) - 1}")
+    for name, statements in steps:
+        call.say(f"would apply {name}")
+        for statement in statements:
+            print(statement, end="\n\n")
+    if not steps and not behind:
+        call.say("nothing to apply")
+    return 0
+
+
+def _down(call: _Call) -> int:
+    with _opened(call) as runner:
+        outcome = runner.down(call.options.to, allow_data_loss=call.options.allow_data_loss)
+    _finish(call, outcome, "reverted")
+    return 0
+
+
+def _stamp(call: _Call) -> int:
+    with _opened(call) as runner:
+        outcome = runner.fake(call.options.to)
+    _finish(call, outcome, "recorded")
+    return 0
+
+
+def _verify(call: _Call) -> int:
+    with _opened(call) as runner:
+        checks, found = verify(runner, call.project), relations(runner, call.project)
+    healthy = all(check.level is not Level.BAD for check in checks)
+    if call.json:
+        _emit(printing.verify_values(checks, found, healthy=healthy))
+    else:
+        printing.print_relations(call.console, found)
+        printing.print_checks(call.console, checks)
+        call.say("healthy" if healthy else "not healthy: see the lines marked bad")
+    return 0 if healthy else 1
+
+
+def _finish(call: _Call, outcome: Outcome, verb: str) -> None:
+    if call.json:
+        _emit(printing.outcome_values(outcome, verb))
+        return
+    for line in printing.notices(outcome):
+        call.say(line)
+    if not outcome.done:
+        call.say(f"nothing to do: no migration {verb}")
+
+
+def _emit(value: object) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    print()
+
+
+def _common(*, default: Any) -> argparse.ArgumentParser:
+    """Return the options every verb takes, before or after it.
+
+    The verb's own copy has SUPPRESS as its default, so that it does not undo what stood
+    before the verb.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    add = parser.add_argument_group("options of every verb").add_argument
+    hidden = argparse.SUPPRESS
+
+    def value(fallback: Any) -> Any:
+        return hidden if default is hidden else fallback
+
+    add("--database", metavar="URL", default=value(None),
+        help="else DATABASE_URL, else .env, else the embedded server")  # fmt: skip
+    add("--models", metavar="MODULE[:ATTR]", default=value(None),
+        help="a Schema or a list of models (default: foundry.schema)")  # fmt: skip
+    add("--directory", metavar="DIR", default=value(None),
+        help="migration files (default: the packaged ones, else migrations)")  # fmt: skip
+    add("--table", metavar="NAME", default=value(None), help="history table")
+    add("--wait", metavar="SECONDS", type=_wait, default=value(None),
+        help="how long to wait for another run (default: 600)")  # fmt: skip
+    add("--config", metavar="FILE", default=value(None),
+        help="ini file with a [foundry] section (default: setup.cfg)")  # fmt: skip
+    add("--json", action="store_true", default=value(False), help="print JSON")
+    add("--no-color", action="store_true", default=value(False), help="also NO_COLOR")
+    add("-q", "--quiet", action="store_true", default=value(False), help="print results only")
+    add("-v", "--verbose", action="store_true", default=value(False),
+        help="on an error, also where it came from")  # fmt: skip
+    return parser
+
+
+def _wait(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m foundry.migrate",
+        description="Bring a PostgreSQL database to what its Peewee models declare.",
+        epilog="Exit codes: 0 done, 1 pending or unhealthy, 2 error, 3 refused.",
+        parents=[_common(default=None)],
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, call: Callable[[_Call], int], text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(
+            name, help=text, description=text, parents=[_common(default=argparse.SUPPRESS)]
+        )
+        added.set_defaults(call=call)
+        return added
+
+    verb("status", _status, "List files and history; exit 1 when something is pending.")
+    up = verb("up", _up, "Bring external tables forward and apply pending files.")
+    up.add_argument("--to", metavar="NAME", help="stop after this migration")
+    up.add_argument("--dry-run", action="store_true", help="say what would be applied")
+    up.add_argument("--sql", action="store_true", help="print the SQL instead of running it")
+    up.add_argument("--create-database", action="store_true", help="create it when missing")
+    up.add_argument(
+        "--force-order", action="store_true", help="apply files older than applied ones"
+    )
+    down = verb("down", _down, "Revert the newest migration, or every one back through NAME.")
+    down.add_argument("--to", metavar="NAME", help="the last migration to revert")
+    for parser_with_loss in (up, down):
+        parser_with_loss.add_argument(
+            "--allow-data-loss", action="store_true", help="go on where data is lost"
+        )
+    stamp = verb("stamp", _stamp, "Record pending files as applied without running them.")
+    stamp.add_argument("--to", metavar="NAME", help="stop after this migration")
+    verb("verify", _verify, "Check tables, indexes, extensions, externals, TLS and privileges.")
+    return parser

@@ -1,0 +1,145 @@
+"""What the verbs print: tables for people, plain values for `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from foundry.migrate.externals import Progress
+from foundry.migrate.history import Standing, State
+from foundry.migrate.runner import Outcome
+from foundry.migrate.verify import Check, Level, Relation
+
+_COLOURS = {
+    State.APPLIED: "green",
+    State.PENDING: "yellow",
+    State.WAITING: "cyan",
+    State.OFF: "dim",
+    Level.OK: "green",
+    Level.NOTE: "yellow",
+    Level.BAD: "bold red",
+}
+
+
+def notices(outcome: Outcome) -> Iterator[str]:
+    """Say in one line each what was left out of a run, and how it would come in."""
+    for progress in outcome.externals:
+        if not progress.there:
+            yield (
+                f"left out: the {progress.name} tables; pip install {progress.package} "
+                f"and run up again"
+            )
+    for standing in outcome.waiting:
+        absent = [m for m in standing.missing if m.startswith("extension:")]
+        for requirement in absent:
+            name = requirement.partition(":")[2]
+            yield (
+                f"waiting: {standing.file.name}, until the server has the extension "
+                f'"{name}"; run up again then'
+            )
+
+
+def print_relations(console: Console, relations: Sequence[Relation]) -> None:
+    """Print the tables and views that are there."""
+    table = _table("name", "kind", "columns", "indexes", "what it holds")
+    for relation in relations:
+        table.add_row(
+            Text(relation.name),
+            relation.kind,
+            str(relation.columns),
+            str(relation.indexes),
+            Text(relation.comment.strip().partition("\n")[0]),
+        )
+    console.print(table)
+
+
+def print_status(
+    console: Console, standings: Sequence[Standing], progress: Sequence[Progress]
+) -> None:
+    """Print every file and where it stands, external tables first."""
+    table = _table("migration", "state", "applied at (UTC)", "needs")
+    for external in progress:
+        state = State.PENDING if external.pending else State.APPLIED
+        if not external.there:
+            state = State.WAITING
+        table.add_row(
+            Text(f"{external.name} tables ({external.package})"),
+            _coloured(state),
+            f"step {external.done - 1}" if external.done else "",
+            "" if external.there else Text(f"pip install {external.package}"),
+        )
+    for standing in standings:
+        applied = f"{standing.entry.applied:%Y-%m-%d %H:%M:%S}" if standing.entry else ""
+        table.add_row(
+            Text(standing.file.name),
+            _coloured(standing.state),
+            applied,
+            Text(", ".join(standing.missing)),
+        )
+    console.print(table)
+
+
+def print_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Print the answers of `verify`."""
+    table = _table("check", "", "detail")
+    for check in checks:
+        table.add_row(check.name, _coloured(check.level), Text(check.detail))
+    console.print(table)
+
+
+def status_values(standings: Sequence[Standing], progress: Sequence[Progress]) -> dict[str, Any]:
+    """Return the status as JSON values."""
+    return {
+        "externals": [
+            {"name": p.name, "done": p.done, "known": p.known, "pending": p.pending}
+            for p in progress
+        ],
+        "migrations": [
+            {
+                "name": s.file.name,
+                "state": s.state.value,
+                "applied": s.entry.applied.isoformat() if s.entry else None,
+                "digest": s.file.digest,
+                "missing": list(s.missing),
+            }
+            for s in standings
+        ],
+    }
+
+
+def outcome_values(outcome: Outcome, verb: str) -> dict[str, Any]:
+    """Return what a run did as JSON values."""
+    return {
+        verb: [{"name": d.name, "seconds": round(d.seconds, 3)} for d in outcome.done],
+        "waiting": [{"name": s.file.name, "missing": list(s.missing)} for s in outcome.waiting],
+        "left_out": [p.name for p in outcome.externals if not p.there],
+    }
+
+
+def verify_values(
+    checks: Sequence[Check], relations: Sequence[Relation], *, healthy: bool
+) -> dict[str, Any]:
+    """Return the answers of `verify` as JSON values."""
+    return {
+        "healthy": healthy,
+        "relations": [
+            {"name": r.name, "kind": r.kind, "columns": r.columns, "indexes": r.indexes}
+            for r in relations
+        ],
+        "checks": [{"name": c.name, "level": c.level.value, "detail": c.detail} for c in checks],
+    }
+
+
+def _coloured(value: State | Level) -> Text:
+    return Text(value.value, style=_COLOURS[value])
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

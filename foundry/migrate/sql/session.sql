@@ -1,0 +1,4 @@
+-- Is this connection encrypted, and what extension versions are installed and on disk?
+SELECT coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()),
+                false),
+       pg_catalog.current_setting('server_version')

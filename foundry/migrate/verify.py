@@ -1,0 +1,229 @@
+"""Is this database what it should be? Checks that read and change nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from importlib import resources
+from typing import Any
+
+from peewee import Index as PeeweeIndex
+
+from foundry import requirements
+from foundry.declare import Index, Probe, View, needs, relation
+from foundry.errors import HistoryConflict
+from foundry.migrate.history import State
+from foundry.migrate.project import Project
+from foundry.migrate.runner import Runner
+from foundry.url import is_local
+
+
+class Level(str, Enum):
+    """How a check came out; only BAD makes a database unhealthy."""
+
+    OK = "ok"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question and its answer."""
+
+    name: str
+    level: Level
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A table or view that is there."""
+
+    name: str
+    kind: str
+    columns: int
+    indexes: int
+    comment: str
+
+
+class _Question:
+    """The database and what is declared for it, asked together."""
+
+    def __init__(self, runner: Runner, project: Project) -> None:
+        self.runner = runner
+        self.database = runner.database
+        self.schema = project.schema
+        self.there = {p.name: p.there for p in runner.progress()}
+        self.options = project.settings.options
+
+    def missing(self, thing: object) -> tuple[str, ...]:
+        return requirements.missing(
+            self.database, needs(thing), externals=self.there, options=self.options
+        )
+
+    def rows(self, query_name: str, **parameters: Any) -> list[Any]:
+        file = resources.files("foundry.migrate").joinpath("sql", f"{query_name}.sql")
+        query = file.read_text(encoding="utf-8")
+        return list(self.database.execute_sql(query, parameters).fetchall())
+
+    def tables(self) -> list[str]:
+        """Declared tables, as the name an unqualified query would use."""
+        return [relation(model) for model in self.schema.models]
+
+    def external_tables(self) -> list[str]:
+        return [t for e in self.schema.externals if self.there.get(e.name) for t in e.tables]
+
+    def views(self) -> list[str]:
+        return [o.name for o in self.schema.objects if isinstance(o, View) and not self.missing(o)]
+
+    def indexes(self) -> Iterator[PeeweeIndex]:
+        for model in self.schema.models:
+            for index in model._meta.fields_to_index():
+                if isinstance(index, PeeweeIndex) and not self.missing(index):
+                    yield index
+        for declared in self.schema.objects:
+            if isinstance(declared, Index) and not self.missing(declared):
+                yield declared
+
+
+def relations(runner: Runner, project: Project) -> tuple[Relation, ...]:
+    """Return the declared tables and views that are there, in declared order."""
+    question = _Question(runner, project)
+    names = [*question.tables(), *question.external_tables(), *question.views()]
+    return tuple(
+        Relation(name=name, kind=kind, columns=columns, indexes=indexes, comment=comment)
+        for name, kind, columns, indexes, comment in question.rows("relations", names=names)
+    )
+
+
+def verify(runner: Runner, project: Project) -> tuple[Check, ...]:
+    """Ask every question of a database; healthy when no check is BAD."""
+    question = _Question(runner, project)
+    return tuple(check for ask in _QUESTIONS for check in ask(question))
+
+
+def _migrations(question: _Question) -> Iterator[Check]:
+    try:
+        standings = question.runner.standings()
+    except HistoryConflict as error:
+        yield Check(name="migrations", level=Level.BAD, detail=str(error))
+        return
+    pending = [s.file.name for s in standings if s.state is State.PENDING]
+    applied = sum(s.state is State.APPLIED for s in standings)
+    yield _check("migrations", f"{applied} applied", "not applied", pending)
+    undigested = [s.file.name for s in standings if s.entry and s.entry.digest is None]
+    if undigested:
+        yield _note("migrations", f"recorded without a digest: {', '.join(undigested)}")
+    for standing in standings:
+        if standing.state is State.WAITING:
+            yield _note(
+                "migrations", f"{standing.file.name} waits for {', '.join(standing.missing)}"
+            )
+
+
+def _tables(question: _Question) -> Iterator[Check]:
+    names = [*question.tables(), *question.external_tables(), *question.views()]
+    there = {row[0] for row in question.rows("relations", names=names)}
+    absent = [n for n in names if n.strip('"') not in there]
+    yield _check("tables and views", f"{len(names)} of {len(names)} there", "missing", absent)
+
+
+def _indexes(question: _Question) -> Iterator[Check]:
+    wanted = {str(index._name) for index in question.indexes()}
+    found = question.database.execute_sql(
+        "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('i', 'I') AND relname = ANY(%s)",
+        (list(wanted),),
+    )
+    absent = sorted(wanted - {row[0] for row in found.fetchall()})
+    yield _check("declared indexes", f"{len(wanted)} there", "missing", absent)
+    tables = [*question.tables(), *question.external_tables()]
+    invalid = [row[0] for row in question.rows("invalid_indexes", names=tables)]
+    yield _check("indexes valid", "all", "invalid", invalid)
+    open_constraints = [row[0] for row in question.rows("unvalidated_constraints", names=tables)]
+    yield _check("constraints valid", "all", "not validated", open_constraints)
+
+
+def _extensions(question: _Question) -> Iterator[Check]:
+    declared = [*question.schema.objects]
+    declared += [f for m in question.schema.models for f in m._meta.sorted_fields]
+    wanted = {requirements.parse(n) for thing in declared for n in needs(thing)}
+    for name in sorted(name for kind, name in wanted if kind == "extension"):
+        installed, newest = (question.rows("extension", name=name) or [(None, None)])[0]
+        if installed is None:
+            yield _note(f"extension {name}", "not installed: what needs it is left out")
+        elif installed != newest:
+            yield _note(f"extension {name}", f"{installed}; the server has {newest}")
+        else:
+            yield Check(name=f"extension {name}", level=Level.OK, detail=installed)
+
+
+def _externals(question: _Question) -> Iterator[Check]:
+    for progress in question.runner.progress():
+        name = f"{progress.name} tables"
+        if progress.known is None and not progress.done:
+            yield _note(name, f"left out: {progress.package} is not installed")
+        elif progress.known is None:
+            yield _note(name, f"at step {progress.done - 1}; {progress.package} is not installed")
+        else:
+            behind = [f"at step {progress.done - 1} of {progress.known - 1}"]
+            yield _check(
+                name,
+                f"at step {progress.done - 1}, as {progress.package} wants",
+                "run up",
+                behind if progress.pending else [],
+            )
+
+
+def _probes(question: _Question) -> Iterator[Check]:
+    for declared in question.schema.objects:
+        if not isinstance(declared, Probe) or question.missing(declared):
+            continue
+        try:
+            count = question.database.execute_sql(declared.query).fetchone()[0]
+        except Exception as error:
+            yield _note(declared.name, f"could not be asked ({type(error).__name__})")
+            continue
+        if count:
+            yield _note(declared.name, declared.message.format(count=count))
+        else:
+            yield Check(name=declared.name, level=Level.OK, detail="none")
+
+
+def _connection(question: _Question) -> Iterator[Check]:
+    ((encrypted, version),) = question.rows("session")
+    target = question.runner.database.target
+    if encrypted or is_local(target.params, os.environ):
+        how = "encrypted" if encrypted else "local, not encrypted"
+        yield Check(name="connection", level=Level.OK, detail=f"{how}, PostgreSQL {version}")
+    else:
+        detail = "not encrypted: remove sslmode=disable from the URL"
+        yield Check(name="connection", level=Level.BAD, detail=detail)
+
+
+def _privileges(question: _Question) -> Iterator[Check]:
+    lacking = [r[0] for r in question.rows("lacking_privileges", names=question.tables())]
+    yield _check("privileges", "read and write", "cannot read and write", lacking)
+
+
+_QUESTIONS: tuple[Callable[[_Question], Iterator[Check]], ...] = (
+    _connection,
+    _migrations,
+    _tables,
+    _indexes,
+    _extensions,
+    _externals,
+    _probes,
+    _privileges,
+)
+
+
+def _check(name: str, good: str, bad: str, culprits: list[str]) -> Check:
+    if culprits:
+        return Check(name=name, level=Level.BAD, detail=f"{bad}: {', '.join(culprits)}")
+    return Check(name=name, level=Level.OK, detail=good)
+
+
+def _note(name: str, detail: str) -> Check:
+    return Check(name=name, level=Level.NOTE, detail=detail)

@@ -1,0 +1,111 @@
+"""The model every table of foundry.schema is made from."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from peewee import Database, Field, Model
+
+from foundry import declare
+from foundry.database import proxy
+from foundry.errors import ReadOnlyModel
+
+_present: WeakKeyDictionary[Database, set[Field]] = WeakKeyDictionary()
+"""Optional columns known to be there, per database: only good news is remembered."""
+
+_COLUMN = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_attribute
+    WHERE attrelid = pg_catalog.to_regclass(%s) AND attname = %s AND NOT attisdropped)
+"""
+
+
+def has_column(database: Database, field: Field) -> bool:
+    """True when the table has the column of an optional field; asks until the answer is yes."""
+    there = _present.setdefault(database, set())
+    if field in there:
+        return True
+    name = declare.relation(field.model)
+    if database.execute_sql(_COLUMN, (name, field.column_name)).fetchone()[0]:
+        there.add(field)
+    return field in there
+
+
+class Base(Model):
+    """A table of foundry: bound to the database that `foundry.connect()` opens.
+
+    `select()` without arguments leaves out an optional column (the embedding on a
+    server without pgvector) while the table does not have it.
+    """
+
+    class Meta:
+        database = proxy
+        legacy_table_names = False
+        schema_manager_class = declare.SchemaManager
+
+    @classmethod
+    def select(cls, *fields: Any) -> Any:
+        """Return a SELECT of `fields`, by default of every column that is there."""
+        if not fields:
+            fields = tuple(cls._meta.sorted_fields)
+            optional = [f for f in fields if declare.needs(f)]
+            if optional:
+                database = cls._meta.get_database_instance()
+                absent = [f for f in optional if not has_column(database, f)]
+                fields = tuple(f for f in fields if f not in absent) if absent else ()
+        return super().select(*fields)
+
+
+class ReadOnly(Model):
+    """A table or view that another package writes: SELECT only."""
+
+    class Meta:
+        database = proxy
+        legacy_table_names = False
+
+    @classmethod
+    def _refuse(cls) -> NoReturn:
+        raise ReadOnlyModel(
+            f'"{cls._meta.table_name}" belongs to LangGraph: read it here, write it through a saver'
+        )
+
+    @classmethod
+    def create_table(cls, safe: bool = True, **options: Any) -> None:
+        cls._refuse()
+
+    @classmethod
+    def drop_table(cls, safe: bool = True, drop_sequences: bool = True, **options: Any) -> None:
+        cls._refuse()
+
+    @classmethod
+    def truncate_table(cls, **options: Any) -> None:
+        cls._refuse()
+
+    @classmethod
+    def insert(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def insert_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def insert_from(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def replace(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def replace_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def update(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        cls._refuse()
+
+    @classmethod
+    def delete(cls) -> NoReturn:
+        cls._refuse()

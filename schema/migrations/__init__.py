@@ -1,0 +1,1 @@
+"""Migrations of foundry.schema, applied in the order of their numbers."""
