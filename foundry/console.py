@@ -37,7 +37,7 @@ def fail(run: Callable[[], int], *, verbose: bool = False) -> int:
         # A defect of foundry or of a file it ran. The text may hold anything, the type not.
         code, line = 2, f"unexpected {type(error).__name__}; run with -v to see where"
     except KeyboardInterrupt:
-        code, line = INTERRUPTED, "interrupted: what was not finished was rolled back"
+        code, line = INTERRUPTED, "interrupted; the same command takes up where this one stopped"
     if verbose:
         traceback.print_exc()
     print(f"error: {line}", file=sys.stderr)

@@ -316,7 +316,11 @@ def _put(saver: Any, conversation: Conversation) -> None:
 
 def _checkpoints_table(conversations: Sequence[Conversation]) -> Table:
     columns = ("thread", "checkpoints", "links", "summary")
-    table = _table("Checkpoints per thread, read with SQL from the view", columns, right=("checkpoints", "links"))
+    table = _table(
+        "Checkpoints per thread, read with SQL from the view",
+        columns,
+        right=("checkpoints", "links"),
+    )
     for conversation in conversations:
         rows = list(
             CheckpointState.select(CheckpointState.checkpoint)

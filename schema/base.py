@@ -11,7 +11,7 @@ from foundry import declare
 from foundry.database import proxy
 from foundry.errors import ReadOnlyModel
 
-_present: WeakKeyDictionary[Database, set[Field]] = WeakKeyDictionary()
+_present: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
 """Optional columns known to be there, per database: only good news is remembered."""
 
 _COLUMN = """
@@ -24,12 +24,13 @@ SELECT EXISTS (
 def has_column(database: Database, field: Field) -> bool:
     """True when the table has the column of an optional field; asks until the answer is yes."""
     there = _present.setdefault(database, set())
-    if field in there:
-        return True
     name = declare.relation(field.model)
+    column = f"{name}.{field.column_name}"
+    if column in there:
+        return True
     if database.execute_sql(_COLUMN, (name, field.column_name)).fetchone()[0]:
-        there.add(field)
-    return field in there
+        there.add(column)
+    return column in there
 
 
 class Base(Model):
@@ -48,12 +49,12 @@ class Base(Model):
     def select(cls, *fields: Any) -> Any:
         """Return a SELECT of `fields`, by default of every column that is there."""
         if not fields:
-            fields = tuple(cls._meta.sorted_fields)
-            optional = [f for f in fields if declare.needs(f)]
-            if optional:
-                database = cls._meta.get_database_instance()
-                absent = [f for f in optional if not has_column(database, f)]
-                fields = tuple(f for f in fields if f not in absent) if absent else ()
+            optional = [f for f in cls._meta.sorted_fields if declare.needs(f)]
+            database = cls._meta.get_database_instance() if optional else None
+            # By name: two fields compared with == make an expression, which is true.
+            absent = {f.name for f in optional if not has_column(database, f)}
+            if absent:
+                fields = tuple(f for f in cls._meta.sorted_fields if f.name not in absent)
         return super().select(*fields)
 
 

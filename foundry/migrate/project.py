@@ -46,10 +46,10 @@ def load(
     section = _section(config)
     spec = models or section.get("models") or DEFAULT_MODELS
     schema, module = _schema(spec)
+    own = spec.partition(":")[0] == DEFAULT_MODELS
     packaged = Path(str(module.__file__)).parent / "migrations"
-    default = packaged if spec.partition(":")[0] == DEFAULT_MODELS else Path("migrations")
-    folder = Path(directory or section.get("directory") or default)
-    history = "foundry_migration" if folder == packaged else "schema_migration"
+    folder = Path(directory or section.get("directory") or (packaged if own else "migrations"))
+    history = "foundry_migration" if own and folder == packaged else "schema_migration"
     if wait is None:
         wait = _seconds(section.get("wait", "600"))
     return Project(

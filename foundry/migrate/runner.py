@@ -20,6 +20,7 @@ from foundry.errors import DataLoss, FoundryError, HistoryConflict, MigrationErr
 from foundry.migrate import externals, history, lock
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import Standing, State
+from foundry.migrate.interrupt import cancelling
 from foundry.migrate.recording import Recorder
 
 Report = Callable[[str], None]
@@ -86,7 +87,8 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         database = _Direct(target)
         database.connect()
         try:
-            yield cls(database, settings, report)
+            with cancelling(database.connection()):
+                yield cls(database, settings, report)
         finally:
             database.close()
 

@@ -17,10 +17,11 @@ UP = (
 -- and pin their path (nothing is lost: PL/pgSQL is never inlined); the SQL function at the end has
 -- a parsed body, which holds its callees by identity.
 --
--- PARALLEL RESTRICTED: one EXCEPTION block per blob turns whatever is malformed into JSON, and
--- before PostgreSQL 17 a parallel worker cannot start the subtransaction that this takes.
+-- PARALLEL UNSAFE: one EXCEPTION block per blob turns whatever is malformed into JSON, and before
+-- PostgreSQL 17 the subtransaction that this takes cannot start during a parallel query, not even
+-- in its leader, so RESTRICTED is not enough.
 create or replace function foundry_msgpack(blob bytea) returns jsonb
-language plpgsql immutable strict parallel restricted cost 10000
+language plpgsql immutable strict parallel unsafe cost 10000
 set search_path = pg_catalog, pg_temp
 set extra_float_digits = 1
 as $function$
@@ -52,6 +53,7 @@ declare
     todo bigint := 1;
     until int;      -- where an extension ends
     began int;      -- how many pieces came before this frame, for one that is a map's key
+    key_depth int := 0;
     depth int := 0;
     frames text[] := '{}';
     todos bigint[] := '{}';
@@ -76,6 +78,7 @@ begin
                     piece := piece || pieces[i];
                     pieces[i] := '';
                 end loop;
+                key_depth := key_depth - 1;
                 pieces[began + 1] := to_json(piece::jsonb #>> '{}')::text;
             end if;
             separator := case when began is null then ',' else ':' end;
@@ -246,6 +249,11 @@ begin
             begans[depth] := began;
             began := null;
             if is_key then
+                -- Text in text in text: every level doubles its backslashes.
+                key_depth := key_depth + 1;
+                if key_depth > 4 then
+                    raise exception 'keys inside keys, more than 4 deep, at byte %%', pos;
+                end if;
                 pieces := pieces || separator;
                 separator := '';
                 began := cardinality(pieces);
@@ -313,7 +321,7 @@ $comment$
 """,
     r"""
 create or replace function foundry_json(blob bytea) returns jsonb
-language plpgsql immutable strict parallel restricted cost 1000
+language plpgsql immutable strict parallel unsafe cost 1000
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
@@ -336,7 +344,7 @@ $comment$
 """,
     r"""
 create or replace function foundry_checkpoint_value(type text, blob bytea) returns jsonb
-language sql immutable parallel restricted cost 10000
+language sql immutable parallel unsafe cost 10000
 return case type
     when 'msgpack' then foundry_msgpack(blob)
     when 'json' then foundry_json(blob)
@@ -413,7 +421,8 @@ A DeltaChannel has a value only where a snapshot of it was stored.
 $comment$
 """,
     "comment on column checkpoint.thread_id is 'The thread, in foundry a session or a protocol.'",
-    "comment on column checkpoint.checkpoint_ns is 'Path of the subgraph; empty for the graph itself.'",
+    "comment on column checkpoint.checkpoint_ns"
+    " is 'Path of the subgraph; empty for the graph itself.'",
     "comment on column checkpoint.checkpoint_id is 'UUID version 6: sorts by time.'",
     "comment on column checkpoint.parent_checkpoint_id is 'The checkpoint before this one.'",
     "comment on column checkpoint.type is 'Not set by the saver.'",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,13 +15,13 @@ from foundry import embedded
 # In pytest's importlib mode a folder of tests is on no path, and a conftest cannot be imported.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from processes import HERE, ROOT, Person, ask, drop_sockets, ordinary_person
+from processes import ROOT, Person, ask, drop_sockets, ordinary_person
 
 
 @pytest.fixture
 def myself() -> Iterator[Person]:
     """This account."""
-    person = Person(python=sys.executable, path=str(HERE))
+    person = Person(python=sys.executable)
     yield person
     person.ends_all()
 
@@ -30,10 +29,7 @@ def myself() -> Iterator[Person]:
 @pytest.fixture(params=["myself", "ordinary"])
 def person(request: pytest.FixtureRequest) -> Iterator[Person]:
     """This account, then, when it is root, an ordinary one."""
-    if request.param == "myself":
-        found = Person(python=sys.executable, path=str(HERE))
-    else:
-        found = ordinary_person()
+    found = Person(python=sys.executable) if request.param == "myself" else ordinary_person()
     yield found
     found.ends_all()
 
@@ -41,31 +37,29 @@ def person(request: pytest.FixtureRequest) -> Iterator[Person]:
 @pytest.fixture
 def ordinary() -> Iterator[Person]:
     """An account that is not root's."""
-    found = ordinary_person() if ROOT else Person(python=sys.executable, path=str(HERE))
+    found = ordinary_person() if ROOT else Person(python=sys.executable)
     yield found
     found.ends_all()
 
 
 @pytest.fixture(scope="session")
-def seed() -> Iterator[Path]:
-    """A cluster with one row, ended in order: copying it costs less than another initdb."""
+def shared() -> Iterator[Path]:
+    """One cluster with one row for all tests that leave it whole: a new one costs a second."""
     place = Path(tempfile.mkdtemp(prefix="fdry-", dir="/tmp"))
     place.chmod(0o755)
     server = embedded.acquire(place)
     ask(server.url(), "CREATE TABLE kept AS SELECT 7 AS number")
     embedded.stop(place)
+    yield place
     drop_sockets(place)
-    yield server.cluster
     shutil.rmtree(place)
 
 
 @pytest.fixture
-def stopped(data: Path, seed: Path) -> Path:
+def stopped(shared: Path) -> Iterator[Path]:
     """A data folder with a cluster that nobody uses; table kept has one row."""
-    data.mkdir()
-    data.chmod(0o755)
-    subprocess.run(["cp", "-a", seed, data / seed.name], check=True)
-    return data
+    yield shared
+    embedded.stop(shared)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 import foundry.errors
 
 HERE = Path(foundry.errors.__file__).parents[1]
+PATH = os.pathsep.join([str(HERE), *filter(os.path.isdir, sys.path)])
 ROOT = os.geteuid() == 0
 STAY = """
 import sys
@@ -37,7 +38,6 @@ class Person:
     """Who the processes of a test run as, and the Python that account can run."""
 
     python: str
-    path: str
     account: dict[str, Any] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={"PATH": os.defpath, "PYTHONPATH": self.path, **variables},
+            env={"PATH": os.defpath, "PYTHONPATH": PATH, **variables},
             **self.account,
         )
         self.started.append(process)
@@ -89,10 +89,9 @@ def ordinary_person() -> Person:
 
     entry = pwd.getpwnam("nobody")
     account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    path = os.pathsep.join([str(HERE), *filter(os.path.isdir, sys.path)])
     system = shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path=os.defpath)
     for python in filter(None, (sys.executable, system)):
-        person = Person(python=python, path=path, account=account)
+        person = Person(python=python, account=account)
         try:
             if person.runs("import foundry.embedded as e; e.find_binaries()")[0] == 0:
                 return person

@@ -155,23 +155,23 @@ def test_a_file_in_the_place_of_the_folder_is_named(data: Path) -> None:
     data.unlink()
 
 
-def test_what_is_no_cluster_is_not_overwritten(stopped: Path) -> None:
+def test_what_is_no_cluster_is_not_overwritten(data: Path) -> None:
     """A folder of that name with other things in it stays as it is."""
-    server = embedded.acquire(stopped)
-    embedded.stop(stopped)
+    server = embedded.acquire(data)
+    embedded.stop(data)
     (server.cluster / "PG_VERSION").unlink()
     with pytest.raises(embedded.EmbeddedError, match="is no PostgreSQL cluster"):
-        embedded.acquire(stopped)
+        embedded.acquire(data)
 
 
-def test_a_server_that_cannot_start_is_quoted(stopped: Path) -> None:
+def test_a_server_that_cannot_start_is_quoted(data: Path) -> None:
     """The last words of its log are the error."""
-    server = embedded.acquire(stopped)
-    embedded.stop(stopped)
+    server = embedded.acquire(data)
+    embedded.stop(data)
     with open(server.cluster / "postgresql.conf", "a") as file:
         file.write("no_such_setting = 1\n")
     with pytest.raises(embedded.EmbeddedError, match=r"did not start: .*no_such_setting"):
-        embedded.acquire(stopped)
+        embedded.acquire(data)
 
 
 def test_the_user_s_own_settings_do_no_harm(myself: Person, data: Path) -> None:

@@ -53,9 +53,7 @@ def test_heads_are_read_without_running_the_file(directory: Path) -> None:
         ("loses = (1,)", '"loses" must be a tuple of strings'),
     ],
 )
-def test_a_head_that_is_no_such_literal_is_refused(
-    directory: Path, head: str, said: str
-) -> None:
+def test_a_head_that_is_no_such_literal_is_refused(directory: Path, head: str, said: str) -> None:
     """The message names the file and what is wrong with it."""
     write(directory, "0001_one", "SELECT 1", head=head)
     with pytest.raises(MigrationError, match="0001_one") as caught:

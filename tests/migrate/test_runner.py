@@ -70,9 +70,7 @@ def test_a_file_that_is_not_atomic_runs_outside_a_transaction(
 ) -> None:
     """CREATE INDEX CONCURRENTLY works in one."""
     table(directory, "0001_a", "a")
-    write(
-        directory, "0002_i", "CREATE INDEX CONCURRENTLY i ON a (id)", head="atomic = False"
-    )
+    write(directory, "0002_i", "CREATE INDEX CONCURRENTLY i ON a (id)", head="atomic = False")
     assert ("0001_a", "0002_i") == up(empty, directory)
     assert [(True,)] == rows(
         empty, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass"
@@ -162,9 +160,7 @@ def test_a_missing_and_a_renamed_file_are_told_apart(empty: Target, directory: P
         up(empty, directory)
 
 
-def test_a_file_older_than_applied_ones_needs_force_order(
-    empty: Target, directory: Path
-) -> None:
+def test_a_file_older_than_applied_ones_needs_force_order(empty: Target, directory: Path) -> None:
     """It is recorded that it came late."""
     table(directory, "0002_b", "b")
     up(empty, directory)
@@ -207,9 +203,7 @@ def test_a_file_waits_for_what_it_requires_and_is_applied_late(
     with pytest.raises(MigrationError, match="needs extension:no_such_extension"):
         up(empty, directory, target="0002_b")
     # There is no way to install an extension that does not exist: the file's need goes away.
-    write(
-        directory, "0002_b", "CREATE TABLE b (id int)", head='requires = ("extension:plpgsql",)'
-    )
+    write(directory, "0002_b", "CREATE TABLE b (id int)", head='requires = ("extension:plpgsql",)')
     assert ("0002_b",) == up(empty, directory)
 
 
@@ -217,9 +211,7 @@ def test_an_option_that_is_off_is_neither_pending_nor_waiting(
     empty: Target, directory: Path
 ) -> None:
     """It is applied once the option is on."""
-    write(
-        directory, "0001_a", "CREATE TABLE a (id int)", head='requires = ("option:extras",)'
-    )
+    write(directory, "0001_a", "CREATE TABLE a (id int)", head='requires = ("option:extras",)')
     assert () == up(empty, directory)
     assert [("0001_a", State.OFF)] == states(empty, directory)
     with Runner.opened(empty, settings(directory, options=frozenset({"extras"}))) as runner:
@@ -293,9 +285,7 @@ def test_a_run_that_is_held_up_longer_than_wait_says_by_whom(
     assert ("0001_a",) == up(empty, directory)
 
 
-def test_a_waiting_run_takes_over_when_the_holder_is_gone(
-    empty: Target, directory: Path
-) -> None:
+def test_a_waiting_run_takes_over_when_the_holder_is_gone(empty: Target, directory: Path) -> None:
     """A holder that dies takes its lock along."""
     table(directory, "0001_a", "a")
     other: Database = connect(url_of(empty), bind=False)

@@ -1,0 +1,294 @@
+"""`python -m foundry.migrate` as its users meet it: words, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.migrations import Command, rows, table, tables, url_of, write
+
+from foundry.database import Target
+
+VERBS = ("status", "up", "down", "stamp", "verify")
+
+
+def test_up_prints_the_tables_it_made(empty: Target, command: Command) -> None:
+    """The first thing a newcomer sees."""
+    ended = command("up", "--database", url_of(empty), code=0)
+    assert "" == ended.err
+    for name in ("users", "messages", "protocol_history", "checkpoints", "checkpoint"):
+        assert any(line.startswith(f"{name} ") for line in ended.out.splitlines()), ended.out
+    again = command("up", "--database", url_of(empty), code=0)
+    assert "nothing to do" in again.out
+
+
+def test_options_may_stand_before_the_verb(empty: Target, command: Command) -> None:
+    """Before or after, it is the same."""
+    assert 1 == command("--database", url_of(empty), "--json", "status").code
+    assert 1 == command("status", "--json", "--database", url_of(empty)).code
+
+
+def test_status_says_1_while_something_is_pending_and_0_after(
+    empty: Target, command: Command
+) -> None:
+    """A deploy can be gated by it."""
+    pending = command("status", "--json", "--database", url_of(empty), code=1)
+    states = {m["name"]: m["state"] for m in json.loads(pending.out)["migrations"]}
+    assert "pending" == states["0001_conversations"]
+    assert "off" == states["0005_safety_concerns_index"]
+    command("up", "-q", "--database", url_of(empty), code=0)
+    assert "applied" in command("status", "--database", url_of(empty), code=0).out
+
+
+def test_status_changes_nothing(empty: Target, command: Command) -> None:
+    """Not even a history table."""
+    command("status", "--database", url_of(empty))
+    assert set() == tables(empty)
+
+
+def test_verify_is_0_for_a_healthy_database_and_1_for_others(
+    migrated: Target, command: Command
+) -> None:
+    """What is wrong is named."""
+    healthy = command("verify", "--json", "--database", url_of(migrated), code=0)
+    assert json.loads(healthy.out)["healthy"] is True
+    write_to(migrated, "DROP INDEX idx_messages_session_ts; DROP TABLE safety_logs")
+    sick = command("verify", "--json", "--database", url_of(migrated), code=1)
+    bad = {c["name"]: c["detail"] for c in json.loads(sick.out)["checks"] if c["level"] == "bad"}
+    assert {"tables and views", "declared indexes"} == set(bad)
+    assert "safety_logs" in bad["tables and views"]
+    assert "idx_messages_session_ts" in bad["declared indexes"]
+
+
+def test_verify_finds_an_invalid_index_and_an_unvalidated_constraint(
+    migrated: Target, command: Command
+) -> None:
+    """What a crash or a shortcut left behind."""
+    write_to(
+        migrated,
+        "ALTER TABLE users ADD CONSTRAINT named CHECK (name <> '') NOT VALID;"
+        "UPDATE pg_index SET indisvalid = false"
+        " WHERE indexrelid = 'idx_messages_session_ts'::regclass",
+    )
+    sick = command("verify", "--database", url_of(migrated), code=1)
+    assert "invalid: idx_messages_session_ts" in sick.out
+    assert "not validated: named" in sick.out
+
+
+def test_verify_before_up_is_unhealthy_and_no_traceback(empty: Target, command: Command) -> None:
+    """Nothing there yet."""
+    ended = command("verify", "--database", url_of(empty), code=1)
+    assert "0001_conversations" in ended.out
+    assert "Traceback" not in ended.err
+
+
+def test_verify_counts_threads_that_belong_to_nobody(migrated: Target, command: Command) -> None:
+    """A note: another application may keep its threads here."""
+    write_to(migrated, "INSERT INTO checkpoints VALUES ('lost', '', '1', NULL, NULL, '{}')")
+    ended = command("verify", "--database", url_of(migrated), code=0)
+    assert "1 threads of checkpoints belong to no session" in ended.out
+
+
+def test_dry_run_and_sql_change_nothing(empty: Target, command: Command) -> None:
+    """What would run is printed; stdout carries the SQL alone."""
+    ended = command("up", "--dry-run", "--database", url_of(empty), code=0)
+    assert "would apply 0001_conversations" in ended.out
+    shown = command("up", "--sql", "--database", url_of(empty), code=0)
+    assert shown.out.lstrip().startswith("CREATE TABLE users")
+    assert set() == tables(empty)
+    write_to(empty, rows_free(shown.out))
+    assert "messages" in tables(empty)
+
+
+def test_sql_shows_playhouse_operations_as_well(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """And models made in the file."""
+    (directory / "0001_a.py").write_text(
+        "from peewee import *\n\n\n"
+        "def up(migrator, db):\n"
+        "    class A(Model):\n"
+        "        class Meta:\n"
+        "            database = db\n"
+        "            table_name = 'a'\n"
+        "    db.create_tables([A])\n"
+        "    migrator.migrate(migrator.add_column('a', 'n', IntegerField(default=3)))\n"
+    )
+    ended = command(
+        "up", "--sql", "--models", "foundry.migrate.objects_none", "--database", url_of(empty)
+    )
+    assert 2 == ended.code
+    ended = command("up", "--sql", *stranger(directory), "--database", url_of(empty), code=0)
+    assert 'CREATE TABLE IF NOT EXISTS "a"' in ended.out
+    assert 'UPDATE "a" SET "n" = 3;' in ended.out
+    assert set() == tables(empty)
+
+
+def test_a_missing_database_names_create_database(server: object, command: Command) -> None:
+    """And `up --create-database` makes it."""
+    url = server.url("foundry_test_missing")  # type: ignore[attr-defined]
+    ended = command("up", "--database", url, code=2)
+    assert 1 == len(ended.err.splitlines())
+    assert "--create-database" in ended.err
+    try:
+        command("up", "--create-database", "--database", url, code=0)
+        command("verify", "--database", url, code=0)
+    finally:
+        server.drop("foundry_test_missing")  # type: ignore[attr-defined]
+
+
+def test_refusals_are_one_line_and_exit_3(empty: Target, command: Command, directory: Path) -> None:
+    """Data loss without consent, and an edited file."""
+    path = write(
+        directory, "0001_a", "CREATE TABLE a (id int)", "DROP TABLE a",
+        head='down_loses = ("every a",)',
+    )  # fmt: skip
+    to = (*stranger(directory), "--database", url_of(empty))
+    command("up", *to, code=0)
+    lost = command("down", *to, code=3)
+    assert ["error: "] == [line[:7] for line in lost.err.splitlines()]
+    assert "--allow-data-loss" in lost.err
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert 3 == command("up", *to).code
+    assert 3 == command("down", *to, "--allow-data-loss").code
+    assert "a" in tables(empty)
+
+
+def test_down_and_stamp(empty: Target, command: Command, directory: Path) -> None:
+    """Revert, then record without running."""
+    table(directory, "0001_a", "a")
+    table(directory, "0002_b", "b")
+    to = (*stranger(directory), "--database", url_of(empty), "--json")
+    command("up", *to, code=0)
+    reverted = json.loads(command("down", "--to", "0001_a", *to, code=0).out)["reverted"]
+    assert ["0002_b", "0001_a"] == [m["name"] for m in reverted]
+    recorded = json.loads(command("stamp", "--to", "0001_a", *to, code=0).out)["recorded"]
+    assert ["0001_a"] == [m["name"] for m in recorded]
+    assert {"schema_migration", "schema_migration_step"} == tables(empty)
+
+
+def test_a_failed_step_is_one_line_and_exit_2(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """The file, what was kept, and the server's words."""
+    write(directory, "0001_a", "SELECT 1/0")
+    ended = command("up", *stranger(directory), "--database", url_of(empty), code=2)
+    assert 'error: "0001_a" up failed, nothing of it was kept: division by zero\n' == ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("up", "--models", "no_such_module"),
+        ("up", "--models", "foundry.schema:NOTHING"),
+        ("up", "--models", "json"),
+        ("up", "--config", "absent.cfg"),
+        ("up", "--to", "0001_typo"),
+        ("up", "--wait", "soon"),
+        ("up", "--database", "mysql://app:s3cr3t@localhost/x"),
+        ("up", "--database", "postgresql://app:s3cr3t@localhost:1/x"),
+        ("sideways",),
+        (),
+    ],
+)
+def test_wrong_usage_is_exit_2_without_a_traceback_or_a_password(
+    empty: Target, command: Command, arguments: tuple[str, ...]
+) -> None:
+    """The last line on stderr says what is wrong."""
+    given = arguments if "--database" in arguments else (*arguments, "--database", url_of(empty))
+    ended = command(*given, code=2)
+    assert "Traceback" not in ended.err
+    assert "s3cr3t" not in ended.err + ended.out
+    assert "error: " in ended.err.splitlines()[-1]
+
+
+def test_the_config_file_gives_what_options_do_not(
+    empty: Target, command: Command, directory: Path, tmp_path: Path
+) -> None:
+    """`[foundry]` of setup.cfg in the working directory."""
+    table(directory, "0001_a", "a")
+    (tmp_path / "mine.py").write_text(
+        "from foundry.declare import Schema\nSCHEMA = Schema(models=())\n"
+    )
+    (tmp_path / "setup.cfg").write_text(
+        "[foundry]\nmodels = mine\ndirectory = migrations\ntable = steps\nwait = 3\n"
+    )
+    command("up", "--database", url_of(empty), code=0)
+    assert {"a", "steps", "steps_step"} == tables(empty)
+    (tmp_path / "setup.cfg").write_text("[foundry]\ndatabase = postgresql://\n")
+    ended = command("up", "--database", url_of(empty), code=2)
+    assert "the URL belongs into DATABASE_URL or .env" in ended.err
+
+
+def test_the_switch_for_the_jsonb_indexes_is_an_option_in_the_config(
+    empty: Target, command: Command, tmp_path: Path
+) -> None:
+    """`options = jsonb_indexes` adds both GIN indexes, to a database of any age."""
+    query = "SELECT relname FROM pg_class WHERE relname IN (%s, %s) ORDER BY 1"
+    names = ("idx_checkpoint_state", "idx_safety_concerns")
+    command("up", "--database", url_of(empty), code=0)
+    assert [] == rows(empty, query, *names)
+    (tmp_path / "setup.cfg").write_text("[foundry]\noptions = jsonb_indexes\n")
+    command("up", "--database", url_of(empty), code=0)
+    assert [(name,) for name in names] == rows(empty, query, *names)
+    command("verify", "--database", url_of(empty), code=0)
+
+
+def test_ctrl_c_leaves_nothing_behind_and_says_so(
+    empty: Target, command: Command, directory: Path, tmp_path: Path
+) -> None:
+    """The transaction is rolled back and the lock is free."""
+    write(directory, "0001_a", "CREATE TABLE a (id int); SELECT pg_sleep(60)")
+    arguments = ["up", *stranger(directory), "--database", url_of(empty)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foundry.migrate", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    wait_for(
+        empty,
+        "SELECT FROM pg_stat_activity WHERE query LIKE %s"
+        " AND state = 'active' AND pid <> pg_backend_pid()",
+    )
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert 130 == process.returncode
+    assert "error: interrupted" in err
+    assert "Traceback" not in err
+    assert "a" not in tables(empty)
+
+
+def stranger(directory: Path) -> tuple[str, ...]:
+    """Options of a project that has files and no models of its own."""
+    module = directory.parent / "strangers.py"
+    module.write_text("from foundry.declare import Schema\nSCHEMA = Schema(models=())\n")
+    return "--models", "strangers", "--directory", str(directory)
+
+
+def write_to(target: Target, statements: str) -> None:
+    import psycopg2
+
+    connection = psycopg2.connect(**target.params)
+    connection.autocommit = True
+    connection.cursor().execute(statements)
+    connection.close()
+
+
+def rows_free(sql: str) -> str:
+    """Return the statements that need no other package's tables: those of the first files."""
+    return sql.partition("CREATE TABLE protocol_history")[0]
+
+
+def wait_for(target: Target, query: str) -> None:
+    import time
+
+    deadline = time.monotonic() + 20
+    while not rows(target, query, "%pg_sleep(60)%"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
