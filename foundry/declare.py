@@ -89,9 +89,10 @@ class Index(ModelIndex):
 
     def __sql__(self, ctx: Context) -> Context:
         # Peewee writes the predicate last; INCLUDE and WITH stand before it.
-        where, self._where = self._where, None
+        where: Node | None = self._where  # type: ignore[has-type]
+        self._where = None
         try:
-            super().__sql__(ctx)
+            super().__sql__(ctx)  # type: ignore[no-untyped-call]
         finally:
             self._where = where
         with ctx.scope_values(subquery=True):
@@ -109,7 +110,7 @@ class Index(ModelIndex):
 
     def fields(self) -> tuple[Field, ...]:
         """Return the fields the index names as such."""
-        named = [getattr(e, "expression", e) for e in (*self._expressions, *self._include)]
+        named = [getattr(e, "expression", e) for e in (*self._expressions, *self._include)]  # type: ignore[attr-defined]
         return tuple(f.unwrap() for f in named if isinstance(f.unwrap(), Field))
 
 
@@ -231,7 +232,7 @@ class SchemaManager(peewee.SchemaManager):
     def _create_table(self, safe: bool = True, **options: Any) -> Any:
         fields = [f for f in self.model._meta.sorted_fields if not self._missing(f)]
         if len(fields) == len(self.model._meta.sorted_fields):
-            return super()._create_table(safe=safe, **options)
+            return super()._create_table(safe=safe, **options)  # type: ignore[misc]
         part = peewee.SchemaManager(_Part(self.model, fields), self.database)
         return part._create_table(safe=safe, **options)  # type: ignore[attr-defined]
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import peewee
 import psycopg2
-from playhouse.pool import (  # type: ignore[import-untyped]
+from playhouse.pool import (
     PoolConnection,
     PooledPostgresqlDatabase,
 )

@@ -21,7 +21,7 @@ SELECT EXISTS (
 """
 
 
-def has_column(database: Database, field: Field) -> bool:
+def has_column(database: Any, field: Field) -> bool:
     """True when the table has the column of an optional field; asks until the answer is yes."""
     there = _present.setdefault(database, set())
     name = declare.relation(field.model)

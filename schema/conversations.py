@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import SQL, BigAutoField, Check, ForeignKeyField, TextField, UUIDField
+from peewee import SQL, BigAutoField, Check, ForeignKeyField, Node, TextField, UUIDField
 
 from foundry import declare
 from foundry.fields import JSONField, TimestampTZField, VectorField
@@ -14,7 +14,7 @@ DIMENSIONS = 384
 ROLES = ("user", "assistant", "system", "tool")
 """What `messages.role` may be."""
 
-_NOW = [SQL("DEFAULT now()")]
+_NOW: list[Node] = [SQL("DEFAULT now()")]
 
 
 class User(Base):

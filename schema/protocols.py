@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from peewee import SQL, AutoField, BooleanField, Check, ForeignKeyField, IntegerField, TextField
+from peewee import (
+    SQL,
+    AutoField,
+    BooleanField,
+    Check,
+    ForeignKeyField,
+    IntegerField,
+    Node,
+    TextField,
+)
 
 from foundry import declare
 from foundry.fields import JSONField, TimestampField, VarCharField
@@ -14,11 +23,11 @@ AGENT_ROLES = ("drafter", "safety_guardian", "clinical_critic", "supervisor")
 SAFETY_LEVELS = ("safe", "needs_review", "unsafe")
 """What `safety_logs.safety_level` may be."""
 
-_NOW = [SQL("DEFAULT CURRENT_TIMESTAMP")]
+_NOW: list[Node] = [SQL("DEFAULT CURRENT_TIMESTAMP")]
 _UTC = "UTC, without a zone: write it from sessions whose time zone is UTC"
 
 
-def _one_of(column: str, values: tuple[str, ...], name: str) -> Check:
+def _one_of(column: str, values: tuple[str, ...], name: str) -> Node:
     return Check(f"{column} IN ({', '.join(map(repr, values))})", name=name)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def read_directory(directory: Path) -> tuple[MigrationFile, ...]:
     """
     paths = sorted(directory.glob("[0-9]*.py"))
     found = sorted((_read(path) for path in paths), key=lambda f: (f.number, f.name))
-    for before, after in zip(found, found[1:]):
+    for before, after in pairwise(found):
         if before.number == after.number:
             raise HistoryConflict(
                 f'"{before.name}" and "{after.name}" have the same number: '

@@ -87,7 +87,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         database = _Direct(target)
         database.connect()
         try:
-            with cancelling(database.connection()):
+            with cancelling(database.connection()):  # type: ignore[no-untyped-call]
                 yield cls(database, settings, report)
         finally:
             database.close()
@@ -116,7 +116,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Return how far the tables of other packages are."""
         return tuple(externals.progress(self.database, e) for e in self.settings.externals)
 
-    def up(  # type: ignore[override]
+    def up(
         self,
         target: str | None = None,
         fake: bool = False,
@@ -143,9 +143,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             waiting = tuple(s for s in self.standings() if s.state is State.WAITING)
         return Outcome(done=tuple(done), externals=brought, waiting=waiting)
 
-    def down(  # type: ignore[override]
-        self, target: str | None = None, *, allow_data_loss: bool = False
-    ) -> Outcome:
+    def down(self, target: str | None = None, *, allow_data_loss: bool = False) -> Outcome:
         """Revert the newest applied file, or every one back through `target`."""
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
             plan = self._plan_down(self.standings(), target)

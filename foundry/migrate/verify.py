@@ -131,7 +131,7 @@ def _tables(question: _Question) -> Iterator[Check]:
 
 
 def _indexes(question: _Question) -> Iterator[Check]:
-    wanted = {str(index._name) for index in question.indexes()}
+    wanted = {str(vars(index)["_name"]) for index in question.indexes()}
     found = question.database.execute_sql(
         "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('i', 'I') AND relname = ANY(%s)",
         (list(wanted),),

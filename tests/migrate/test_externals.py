@@ -26,11 +26,11 @@ from foundry.schema.checkpoints import LANGGRAPH
 
 pytest.importorskip("langgraph.checkpoint.postgres")
 
-import psycopg  # noqa: E402
-from langgraph.checkpoint.base import empty_checkpoint  # noqa: E402
-from langgraph.checkpoint.postgres import PostgresSaver  # noqa: E402
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: E402
-from psycopg.rows import dict_row  # noqa: E402
+import psycopg
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import dict_row
 
 LATEST = len(PostgresSaver.MIGRATIONS) - 1
 

@@ -51,11 +51,11 @@ def plain_server(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[
 
 
 @pytest.fixture
-def plain(plain_server: embedded.Server, request: pytest.FixtureRequest) -> Iterator[Target]:
+def plain(plain_server: embedded.Server, request: pytest.FixtureRequest) -> Target:
     """An empty database on that server."""
     target = resolve(plain_server.url(f"plain_{abs(hash(request.node.name))}"))
     create_database(target)
-    yield target
+    return target
 
 
 def _waiting(outcome: Outcome) -> list[str]:

@@ -64,7 +64,7 @@ def rows(target: Target, query: str, *values: object) -> list[tuple[object, ...]
     connection = psycopg2.connect(**target.params)
     try:
         cursor = connection.cursor()
-        cursor.execute(query, values)
+        cursor.execute(query, values or None)
         return list(cursor.fetchall())
     finally:
         connection.close()

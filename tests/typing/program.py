@@ -1,0 +1,29 @@
+"""A user's program, as a type checker sees it against the installed package."""
+
+from __future__ import annotations
+
+from typing_extensions import assert_type
+
+import foundry
+from foundry import migrate
+from foundry.database import Target, resolve
+from foundry.errors import Refused
+from foundry.migrate import Outcome
+from foundry.schema import SCHEMA, Message, Session, User
+
+
+def main() -> None:
+    database = foundry.connect("postgresql://localhost/app", pool_size=5)
+    assert_type(database, foundry.Database)
+    assert_type(database.target, Target)
+    assert_type(resolve().describe(), str)
+    try:
+        outcome = migrate.up(database.target)
+    except Refused as refused:
+        raise SystemExit(refused.exit_code) from refused
+    assert_type(outcome, Outcome)
+    assert_type([done.seconds for done in outcome.done], list[float])
+    with database.connection_context():
+        session = Session.create(user=User.create(name="Ada"))
+        message = Message.create(session=session, role="user", content="hello")
+        print(message.content.upper(), SCHEMA.externals[0].tables[0].upper())
