@@ -82,20 +82,11 @@ class CheckpointMigration(ReadOnly):
         table_name = "checkpoint_migrations"
 
 
-class CheckpointState(ReadOnly):
+class CheckpointState(Checkpoint):
     """The view `checkpoint`: each checkpoint with its complete state decoded to JSON."""
-
-    thread_id = TextField()
-    checkpoint_ns = TextField()
-    checkpoint_id = TextField()
-    parent_checkpoint_id = TextField(null=True)
-    type = TextField(null=True)
-    checkpoint = JSONField()
-    metadata = JSONField()
 
     class Meta:
         table_name = "checkpoint"
-        primary_key = CompositeKey("thread_id", "checkpoint_ns", "checkpoint_id")
 
 
 def _installed() -> bool:
