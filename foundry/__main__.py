@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from foundry import embedded
-from foundry.console import console_for, fail
+from foundry.console import console_for, exit_code_of
+
+if TYPE_CHECKING:
+    from foundry import embedded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     options = _parser().parse_args(argv)
-    return fail(lambda: int(options.call(options)))
+    return exit_code_of(lambda: int(options.call(options)), verbose=options.verbose)
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from foundry import embedded
+
     def announce(server: embedded.Server) -> None:
         print(server.url(), flush=True)
         print(
-            f"PostgreSQL {server.version}, data in {server.data}; "
+            f"PostgreSQL {server.version}, data in {server.data}\n"
+            f"in another terminal: export DATABASE_URL={shlex.quote(server.url())}\n"
             f"Ctrl-C or `python -m foundry stop` ends it",
             file=sys.stderr,
         )
 
-    embedded.serve(announce=announce)
+    if embedded.serve(announce=announce) == "stopped":
+        print("stopped by python -m foundry stop", file=sys.stderr)
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
+    from foundry import embedded
+
     print("stopped" if embedded.stop() else "no embedded server is running")
     return 0
 
@@ -46,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m foundry",
         description="The embedded PostgreSQL server and a demonstration.",
         epilog="Migrations: python -m foundry.migrate --help",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="on an error, also where it came from"
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     serve = verbs.add_parser("serve", help="keep the embedded server up and print its URL")

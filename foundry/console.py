@@ -3,42 +3,92 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from peewee import DatabaseError, InterfaceError
 from rich.console import Console
+from rich.text import Text
 
 from foundry.errors import FoundryError
 
 INTERRUPTED = 130
 """What a shell expects of a command ended by Ctrl-C."""
 
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^\s]*(@)|(password=)\S+", re.IGNORECASE)
+
 
 def console_for(options: argparse.Namespace, *, stderr: bool = False) -> Console:
     """Return the console for results, without colour where `--no-color` or NO_COLOR say so."""
-    return Console(stderr=stderr, no_color=True if options.no_color else None, highlight=False)
+    return _Console(stderr=stderr, no_color=True if options.no_color else None, highlight=False)
 
 
-def fail(run: Callable[[], int], *, verbose: bool = False) -> int:
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without output: rich would end the process in the middle of a migration."""
+        self.quiet = True
+        _close_stdout()
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters as escapes: a name must not command a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def cell(text: str) -> Text:
+    """Return a table cell that shows `text` and nothing else."""
+    return Text(printable(text))
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line; a reader that has gone away does not stop the work it is about."""
+    with suppress(OSError):
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def exit_code_of(run: Callable[[], int], *, verbose: bool = False) -> int:
     """Call `run` and return its exit code; an error becomes one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is no reason to stop a migration.
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return run()
+        code = run()
+        sys.stdout.flush()
+        return code
     except FoundryError as error:
-        code, line = error.exit_code, str(error)
+        return _ended(error, error.exit_code, str(error), verbose=verbose)
     except (DatabaseError, InterfaceError) as error:
         # Only the first line: DETAIL would show the row.
-        code, line = 2, str(error).strip().splitlines()[0]
+        return _ended(error, 2, str(error).strip().splitlines()[0], verbose=verbose)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: nobody wants to hear of it
-        return 1
+        _close_stdout()
+        return 0
+    except KeyboardInterrupt as error:
+        told = "interrupted; the same command takes up where this one stopped"
+        return _ended(error, INTERRUPTED, told, verbose=verbose)
     except Exception as error:
         # A defect of foundry or of a file it ran. The text may hold anything, the type not.
-        code, line = 2, f"unexpected {type(error).__name__}; run with -v to see where"
-    except KeyboardInterrupt:
-        code, line = INTERRUPTED, "interrupted; the same command takes up where this one stopped"
+        told = f"unexpected {type(error).__name__}; run with -v to see where"
+        return _ended(error, 2, told, verbose=verbose)
+
+
+def _ended(error: BaseException, code: int, line: str, *, verbose: bool) -> int:
     if verbose:
-        traceback.print_exc()
-    print(f"error: {line}", file=sys.stderr)
+        trace = "".join(traceback.format_exception(error))
+        print(_redacted(trace), end="", file=sys.stderr)
+    print(f"error: {printable(_redacted(line))}", file=sys.stderr)
     return code
+
+
+def _close_stdout() -> None:
+    # Nobody reads on, and Python would complain once more when it flushes at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _redacted(text: str) -> str:
+    return _PASSWORD.sub(lambda m: f"{m[1] or m[3]}***{m[2] or ''}", text)

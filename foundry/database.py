@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from psycopg2.extensions import connection, libpq_version
 from foundry.errors import ConnectionFailed, DatabaseMissing, InvalidURL
 from foundry.pool import Database, open_connection
 from foundry.url import Params, Target, from_dotenv, parse, spoken
+
+if sys.platform != "win32":
+    import pwd
 
 __all__ = [
     "Database",
@@ -39,10 +43,6 @@ _SYSTEM_ROOTS = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-
-# libpq lets PG* variables fill in what a URL leaves open; these would lead away from the
-# embedded server or ask it for what it cannot do.
-_NOWHERE_ELSE = {"hostaddr": "", "options": "", "sslmode": "disable", "gssencmode": "disable"}
 
 
 def connect(
@@ -78,13 +78,15 @@ def connect(
 def resolve(url: str | None = None, *, env_file: str | Path = ".env") -> Target:
     """The database that `url`, DATABASE_URL, `env_file` or else the embedded server means.
 
-    Empty settings count as absent, unusable ones raise InvalidURL and never fall through. The
-    embedded server is started and its database made when they are not there.
+    An unusable setting raises InvalidURL and never falls through. So does an empty
+    DATABASE_URL, which a misspelt `export DATABASE_URL=$NAME` leaves; an empty line in
+    `env_file`, as in a file of examples, counts as absent. The embedded server is started and
+    its database made when they are not there.
     """
     if url is not None:
         return _parsed(url, "argument")
-    from_environment = os.environ.get("DATABASE_URL", "").strip()
-    if from_environment:
+    from_environment = os.environ.get("DATABASE_URL")
+    if from_environment is not None:
         return _parsed(from_environment, "DATABASE_URL")
     from_file = _read(Path(env_file))
     if from_file:
@@ -131,13 +133,23 @@ def _not_created(error: psycopg2.Error, target: Target) -> ConnectionFailed:
 
 
 def _parsed(url: str, source: str) -> Target:
-    target = parse(url, source=source, environ=os.environ, roots=_roots())
+    target = parse(url, source=source, environ=os.environ, roots=_roots(), account=_account_name())
     if target.params.get("sslrootcert") == "system" and libpq_version() < 160000:
         raise InvalidURL(
             "the system's root certificates are not found: "
             f"name the authority with sslrootcert=FILE in {spoken(source)}"
         )
     return target
+
+
+def _account_name() -> str:
+    """The name libpq takes for a user that nobody named; empty where the account has none."""
+    if sys.platform == "win32":
+        return os.environ.get("USERNAME", "")
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def _roots() -> str:
@@ -166,11 +178,12 @@ def _read(env_file: Path) -> str | None:
 
 def _embedded() -> Target:
     from foundry import embedded
+    from foundry.cluster import shield
 
     server = embedded.acquire()
-    target = parse(server.url("foundry"), source="embedded", environ={})
+    target = parse(server.url(), source="embedded", environ={})
     return replace(
         target,
-        params=Params({**target.params, **_NOWHERE_ELSE}),
+        params=Params({**target.params, **shield(), "port": str(server.port)}),
         where=f"the embedded server, PostgreSQL {server.version} (data in {server.data})",
     )

@@ -66,7 +66,7 @@ class Opclass(NodeList):
 
 
 class Index(ModelIndex):
-    """An index of a model with the parts Peewee's own lacks: `INCLUDE` and `WITH`.
+    """An index of a model with what Peewee's own lacks: storage parameters.
 
     `Index(Message, Opclass(Message.embedding, "vector_cosine_ops"),
     name="idx_messages_embedding", using="ivfflat", options={"lists": 1})`
@@ -78,17 +78,15 @@ class Index(ModelIndex):
         *expressions: Node,
         name: str,
         using: str | None = None,
-        include: Sequence[Field] = (),
         options: Mapping[str, str | int | float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, expressions, name=name, using=using, **kwargs)
         self.model = model
-        self._include = tuple(include)
         self._options = dict(options or {})
 
     def __sql__(self, ctx: Context) -> Context:
-        # Peewee writes the predicate last; INCLUDE and WITH stand before it.
+        # Peewee writes the predicate last, and WITH stands before it.
         where: Node | None = self._where  # type: ignore[has-type]
         self._where = None
         try:
@@ -96,8 +94,6 @@ class Index(ModelIndex):
         finally:
             self._where = where
         with ctx.scope_values(subquery=True):
-            if self._include:
-                ctx.literal(" INCLUDE ").sql(peewee.EnclosedNodeList(list(self._include)))
             if self._options:
                 pairs = [
                     NodeList((Entity(key), SQL(" = "), SQL(str(value))), glue="")
@@ -107,11 +103,6 @@ class Index(ModelIndex):
             if where is not None:
                 ctx.literal(" WHERE ").sql(where)
         return ctx
-
-    def fields(self) -> tuple[Field, ...]:
-        """Return the fields the index names as such."""
-        named = [getattr(e, "expression", e) for e in (*self._expressions, *self._include)]  # type: ignore[attr-defined]
-        return tuple(f.unwrap() for f in named if isinstance(f.unwrap(), Field))
 
 
 # No slots: `optional` leaves its mark on these.
@@ -150,25 +141,31 @@ class Probe:
 class External:
     """Tables that another package owns, creates and upgrades by numbered steps.
 
-    `package` is the distribution that has them, `installed` says whether it is there;
+    `package` is the distribution that has them, `install` the command that brings it,
+    `installed` says whether it is there;
     `migrations` returns the package's own steps, each the statements of one version;
     `version` reads the number of the last step a database has had (None: none).
     """
 
     name: str
     package: str
+    install: str
     tables: tuple[str, ...]
     installed: Callable[[], bool]
     migrations: Callable[[], Sequence[Sequence[str]]]
     version: Callable[[Database], int | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """Everything a database should have, as one value; `--models` names one of these."""
+    """Everything a database should have, as one value; `--models` names one of these.
 
-    models: tuple[type[Model], ...]
-    objects: tuple[Function | View | Index | Probe | External, ...] = ()
+    `namespaces` are the PostgreSQL schemas it needs besides `public`.
+    """
+
+    models: Sequence[type[Model]]
+    objects: Sequence[Function | View | Index | Probe | External] = ()
+    namespaces: Sequence[str] = ()
 
     @property
     def externals(self) -> tuple[External, ...]:
@@ -187,6 +184,8 @@ class Schema:
         External tables are not made here: their package's own steps make them.
         """
         switches = tuple(options)
+        for namespace in self.namespaces:
+            database.execute(_create("SCHEMA", namespace))
         database.create_tables(self.models)
         for declared in self.objects:
             if isinstance(declared, (Probe, External)) or requirements.missing(
@@ -198,6 +197,10 @@ class Schema:
             else:
                 for statement in declared.statements():
                     database.execute_sql(statement.replace("%", "%%"), ())
+
+
+def _create(kind: str, name: str) -> NodeList:
+    return NodeList((SQL(f"CREATE {kind} IF NOT EXISTS"), Entity(name)))
 
 
 class _Part(Node):
@@ -246,7 +249,7 @@ class SchemaManager(peewee.SchemaManager):
     def create_all(self, safe: bool = True, **options: Any) -> None:
         """Create the extensions, the table, its indexes and its comments."""
         for name in self._extensions():
-            self.database.execute_sql(f"CREATE EXTENSION IF NOT EXISTS {name}")
+            self.database.execute(_create("EXTENSION", name))
         super().create_all(safe, **options)
         for statement in self.comments():
             self.database.execute(statement)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from importlib import resources
 from itertools import pairwise
 from time import perf_counter
 from typing import Any, TypedDict
-from uuid import UUID, uuid5
 
 from peewee import fn
 from rich import box
@@ -21,6 +17,7 @@ from rich.text import Text
 from foundry.database import connect
 from foundry.embedder import HashingEmbedder
 from foundry.migrate import up
+from foundry.samples import SampleConversation, Samples, read, store
 from foundry.schema import (
     AgentInteraction,
     ChainAnalysisResult,
@@ -36,9 +33,6 @@ from foundry.schema.base import has_column
 QUERY = "I kept opening the chat, checking for an answer"
 """What the demo looks for among the messages it stored."""
 
-_IDS = UUID("3f0d7c1a-94c6-5d0e-8f7b-6c1f1d2f7a55")
-"""Fixed, so that a second run finds the sessions of the first one and nobody else's."""
-
 _SHOWN = "en_unanswered_message"
 _WIDE = frozenset({"content", "summary", "what"})
 """Columns that take what the others leave; of these only "what" is folded, not cut."""
@@ -47,15 +41,6 @@ _NO_LANGGRAPH = (
     "No checkpoints: LangGraph's package is not installed "
     "(pip install 'cerina-foundry[langgraph]')."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """One chain-analysis file; `id` is the id of its session in every database."""
-
-    name: str
-    id: UUID
-    document: Mapping[str, Any]
 
 
 class _Analysis(TypedDict, total=False):
@@ -80,9 +65,10 @@ def run(url: str | None, console: Console) -> None:
         console.print(Text(f"Database: {database.target.describe()}"))
         _migrate(database.target, console)
         with database.connection_context():
-            conversations, protocols = _read()
-            _store(database, conversations, protocols, console=console)
-            console.print(_rows_table(conversations, protocols))
+            samples = read()
+            conversations = samples.conversations
+            _store(database, samples, console)
+            console.print(_rows_table(samples))
             _search(database, conversations, console)
             console.print(_chain_table(conversations))
             _checkpoints(database.target.params, conversations, console)
@@ -96,96 +82,19 @@ def _migrate(target: Any, console: Console) -> None:
     up(target, report=lambda line: console.print(Text(f"  {line}")))
 
 
-def _read() -> tuple[list[Conversation], list[Mapping[str, Any]]]:
-    folder = resources.files("foundry") / "fixtures" / "conversations"
-    documents = {
-        entry.name.removesuffix(".json"): json.loads(entry.read_text(encoding="utf-8"))
-        for entry in folder.iterdir()
-        if entry.name.endswith(".json")
-    }
-    conversations = [
-        Conversation(name=name, id=uuid5(_IDS, name), document=document)
-        for name, document in sorted(documents.items())
-        if document["kind"] == "chain_analysis"
-    ]
-    protocols = [d for _, d in sorted(documents.items()) if d["kind"] == "protocol"]
-    return conversations, protocols
-
-
-def _store(
-    database: Any,
-    conversations: Sequence[Conversation],
-    protocols: Iterable[Mapping[str, Any]],
-    *,
-    console: Console,
-) -> None:
+def _store(database: Any, samples: Samples, console: Console) -> None:
     embedder = HashingEmbedder()
-    embed = has_column(database, Message.embedding)
-    if embed:
+    if has_column(database, Message.embedding):
         console.print(f"Storing, with embeddings: {embedder.name}")
     else:
         console.print("Storing without embeddings: this server has no pgvector.")
-    with database.atomic():
-        for conversation in conversations:
-            _store_conversation(conversation, embedder if embed else None)
-        for document in protocols:
-            _store_protocol(document)
+    store(database, samples, embed=embedder.embed)
 
 
-def _store_conversation(conversation: Conversation, embedder: HashingEmbedder | None) -> None:
-    document = conversation.document
-    Session.delete().where(Session.id == conversation.id).execute()
-    Session.insert(
-        id=conversation.id,
-        user=_user(document["user"]),
-        type=document["session"]["type"],
-        started_at=_time(document["session"]["started_at"]),
-        ended_at=_time(document["session"]["ended_at"]),
-    ).execute()
-    messages = [
-        {**message, "session": conversation.id, "ts": _time(message["ts"])}
-        for message in document["messages"]
-    ]
-    if embedder is not None:
-        vectors = embedder.embed(message["content"] for message in messages)
-        for message, vector in zip(messages, vectors, strict=True):
-            message["embedding"] = vector
-    Message.insert_many(messages).execute()
-    ChainAnalysisResult.insert(session=conversation.id, **document["result"]).execute()
-
-
-def _user(person: Mapping[str, str]) -> UUID:
-    new = User.insert(id=uuid5(_IDS, person["email"]), **person)
-    new.on_conflict(conflict_target=[User.email], action="IGNORE").execute()
-    id: UUID = User.select(User.id).where(User.email == person["email"]).scalar()
-    return id
-
-
-def _store_protocol(document: Mapping[str, Any]) -> None:
-    protocol = dict(document["protocol"])
-    if Protocol.select(Protocol.id).where(Protocol.id == protocol["id"]).exists():
-        return
-    completed = protocol["completed_at"]
-    protocol["created_at"] = _time(protocol["created_at"])
-    protocol["completed_at"] = completed and _time(completed)
-    Protocol.insert(**protocol).execute()
-    for model, rows in ((AgentInteraction, "interactions"), (SafetyLog, "safety")):
-        model.insert_many(
-            {**row, "protocol": protocol["id"], "timestamp": _time(row["timestamp"])}
-            for row in document[rows]
-        ).execute()
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _rows_table(
-    conversations: Sequence[Conversation], protocols: Sequence[Mapping[str, Any]]
-) -> Table:
-    sessions = [c.id for c in conversations]
-    people = [c.document["user"]["email"] for c in conversations]
-    ids = [p["protocol"]["id"] for p in protocols]
+def _rows_table(samples: Samples) -> Table:
+    sessions = [c.session_id for c in samples.conversations]
+    people = [c.user_email for c in samples.conversations]
+    ids = [p.id for p in samples.protocols]
     table = _table("Rows", ("table", "demo", "all"), right=("demo", "all"))
     for model, mine in (
         (User, User.email.in_(people)),
@@ -201,7 +110,7 @@ def _rows_table(
     return table
 
 
-def _search(database: Any, conversations: Sequence[Conversation], console: Console) -> None:
+def _search(database: Any, conversations: Sequence[SampleConversation], console: Console) -> None:
     if not has_column(database, Message.embedding):
         return
     [vector] = HashingEmbedder().embed([QUERY])
@@ -209,7 +118,7 @@ def _search(database: Any, conversations: Sequence[Conversation], console: Conso
     # The demo prints what it finds, so it looks at nobody's messages but its own.
     nearest = (
         Message.select(distance.alias("distance"), Message.role, Message.content)
-        .where(Message.session.in_([c.id for c in conversations]))
+        .where(Message.session.in_([c.session_id for c in conversations]))
         .order_by(distance)
         .limit(3)
     )
@@ -220,25 +129,25 @@ def _search(database: Any, conversations: Sequence[Conversation], console: Conso
     console.print(table)
 
 
-def _chain_table(conversations: Sequence[Conversation]) -> Table:
+def _chain_table(conversations: Sequence[SampleConversation]) -> Table:
     shown = next(c for c in conversations if c.name == _SHOWN)
     links = (
         ChainAnalysisResult.select(ChainAnalysisResult.chain_links)
-        .where(ChainAnalysisResult.session == shown.id)
+        .where(ChainAnalysisResult.session == shown.session_id)
         .scalar()
     )
-    day = _time(links[0]["ts"]).date()
+    day = datetime.fromisoformat(links[0]["ts"]).date()
     columns = ("time", "link", "what", "0-100")
     table = _table(f"A chain of {day} (UTC)", columns, right=("0-100",))
     for link in links:
         intensity = "" if link["intensity"] is None else str(link["intensity"])
-        moment = _time(link["ts"]).astimezone(timezone.utc)
+        moment = datetime.fromisoformat(link["ts"]).astimezone(timezone.utc)
         table.add_row(f"{moment:%H:%M:%S}", link["kind"], _line(link["text"]), intensity)
     return table
 
 
 def _checkpoints(
-    params: Mapping[str, Any], conversations: Sequence[Conversation], console: Console
+    params: Mapping[str, Any], conversations: Sequence[SampleConversation], console: Console
 ) -> None:
     try:
         import psycopg
@@ -253,14 +162,14 @@ def _checkpoints(
         saver = PostgresSaver(connection)
         write, how = _writer(saver)
         for conversation in conversations:
-            saver.delete_thread(str(conversation.id))
+            saver.delete_thread(str(conversation.session_id))
             write(conversation)
         resumed = sum(saver.get_tuple(_thread(c)) is not None for c in conversations)
     console.print(f"Checkpoints written by {how}; the saver finds {resumed} threads again")
     console.print(_checkpoints_table(conversations))
 
 
-def _writer(saver: Any) -> tuple[Callable[[Conversation], None], str]:
+def _writer(saver: Any) -> tuple[Callable[[SampleConversation], None], str]:
     """A graph where the package is installed, else the saver alone."""
     try:
         import langgraph.graph  # noqa: F401
@@ -269,11 +178,11 @@ def _writer(saver: Any) -> tuple[Callable[[Conversation], None], str]:
     return lambda conversation: _run_graph(saver, conversation), "a LangGraph graph"
 
 
-def _run_graph(saver: Any, conversation: Conversation) -> None:
+def _run_graph(saver: Any, conversation: SampleConversation) -> None:
     """Three nodes that replay the stored analysis where an application asks its model."""
     from langgraph.graph import END, START, StateGraph
 
-    result = conversation.document["result"]
+    result = conversation.result
     graph = StateGraph(_Analysis)
     steps = (("describe", "chain_links"), ("solve", "solutions"), ("summarise", "summary"))
     for name, key in steps:
@@ -287,18 +196,18 @@ def _run_graph(saver: Any, conversation: Conversation) -> None:
     )
 
 
-def _thread(conversation: Conversation) -> Any:
-    return {"configurable": {"thread_id": str(conversation.id), "checkpoint_ns": ""}}
+def _thread(conversation: SampleConversation) -> Any:
+    return {"configurable": {"thread_id": str(conversation.session_id), "checkpoint_ns": ""}}
 
 
 def _replay(key: str, value: Any) -> Any:
     return lambda state: {key: value}
 
 
-def _put(saver: Any, conversation: Conversation) -> None:
+def _put(saver: Any, conversation: SampleConversation) -> None:
     from langgraph.checkpoint.base import empty_checkpoint
 
-    result = conversation.document["result"]
+    result = conversation.result
     config = _thread(conversation)
     values: dict[str, Any] = {}
     for step, key in enumerate(("vulnerabilities", "chain_links", "solutions", "summary")):
@@ -314,7 +223,7 @@ def _put(saver: Any, conversation: Conversation) -> None:
         config = saver.put(config, checkpoint, metadata, {key: versions[key]})
 
 
-def _checkpoints_table(conversations: Sequence[Conversation]) -> Table:
+def _checkpoints_table(conversations: Sequence[SampleConversation]) -> Table:
     columns = ("thread", "checkpoints", "links", "summary")
     table = _table(
         "Checkpoints per thread, read with SQL from the view",
@@ -324,12 +233,12 @@ def _checkpoints_table(conversations: Sequence[Conversation]) -> Table:
     for conversation in conversations:
         rows = list(
             CheckpointState.select(CheckpointState.checkpoint)
-            .where(CheckpointState.thread_id == str(conversation.id))
+            .where(CheckpointState.thread_id == str(conversation.session_id))
             .order_by(CheckpointState.checkpoint_id)
         )
         values = rows[-1].checkpoint["channel_values"]
         table.add_row(
-            str(conversation.id)[:8],
+            str(conversation.session_id)[:8],
             str(len(rows)),
             str(len(values["chain_links"])),
             _line(values["summary"]),

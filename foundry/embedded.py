@@ -19,27 +19,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection
 
 from foundry import supervisor
-from foundry.binaries import (
+from foundry.binaries import Account, find_binaries
+from foundry.cluster import (
     DATABASE,
-    Account,
     Server,
     clear_leftovers,
-    describe,
-    find_binaries,
+    has_socket_folder,
     initialise,
-    is_trusted,
     make_folder,
+    make_socket_folder,
     number_in,
+    prepare,
+    shield,
+    socket_folder,
 )
 from foundry.errors import EmbeddedError
-from foundry.supervisor import is_postmaster, take_lock
+from foundry.supervisor import is_postmaster, remove_socket_folder, take_lock
 
 if sys.platform != "win32":
     import fcntl
@@ -122,7 +124,7 @@ def acquire(data: Path | None = None) -> Server:
         if server and _probe(server, DATABASE) == "up":
             return server
         make_folder(folder)
-        server, account = describe(folder, source)
+        server, account = prepare(folder, source)
         make_folder(server.lock("start").parent, mode=0o700)
         with _exclusive(server.lock("start"), _START_TIMEOUT + _STOP_TIMEOUT) as start:
             # A supervisor that is ending its server has this lock until it is done.
@@ -156,8 +158,10 @@ def stop(data: Path | None = None) -> bool:
     return any(ended)
 
 
-def serve(data: Path | None = None, *, announce: Callable[[Server], None]) -> None:
-    """Use the server and block: until SIGINT, SIGTERM, or a `stop` from elsewhere."""
+def serve(
+    data: Path | None = None, *, announce: Callable[[Server], None]
+) -> Literal["interrupted", "stopped"]:
+    """Use the server and block: until SIGINT or SIGTERM, or until somebody's `stop()`."""
     server = acquire(data)
     received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -169,6 +173,7 @@ def serve(data: Path | None = None, *, announce: Callable[[Server], None]) -> No
             time.sleep(0.1)
         if not received and keeper.stat().st_size:
             raise EmbeddedError(f"the server ended by itself: {_last_words(server.log)}")
+        return "interrupted" if received else "stopped"
     finally:
         release(data)
         for number, action in zip(signals, previous, strict=True):
@@ -224,7 +229,7 @@ def _free(path: Path) -> bool:
 
 def _probe(server: Server, dbname: str) -> Literal["up", "missing", "down"]:
     """Ask the server itself: a process, its file or its socket may be there without one."""
-    if not is_trusted(server.socket):
+    if not has_socket_folder(server.socket):
         return "down"
     try:
         _connect(server, dbname).close()
@@ -237,19 +242,17 @@ def _probe(server: Server, dbname: str) -> Literal["up", "missing", "down"]:
 
 
 def _connect(server: Server, dbname: str) -> connection:
-    # Given explicitly where a PG* variable of the user's would lead elsewhere.
-    return psycopg2.connect(
-        host=str(server.socket),
-        port=server.port,
-        user="postgres",
-        dbname=dbname,
-        connect_timeout=2,
-        hostaddr="",
-        options="",
-        sslmode="disable",
-        gssencmode="disable",
-        client_encoding="UTF8",
-    )
+    params: dict[str, Any] = {
+        "host": str(server.socket),
+        "port": server.port,
+        "user": "postgres",
+        "dbname": dbname,
+        "connect_timeout": 2,
+        "client_encoding": "UTF8",
+        **shield(),
+    }
+    session: connection = psycopg2.connect(**params)
+    return session
 
 
 def _ensure_running(server: Server, account: Account | None, start: int) -> None:
@@ -268,6 +271,13 @@ def _ensure_running(server: Server, account: Account | None, start: int) -> None
                 os.close(keeper)
         elif _probe(server, "postgres") == "up":
             return
+        elif not has_socket_folder(server.socket) and not _free(server.lock("server")):
+            idle_since = idle_since or time.monotonic()
+            if time.monotonic() - idle_since > _STUCK_AFTER:
+                raise EmbeddedError(
+                    f'the socket folder "{server.socket}" of the running server was removed: '
+                    f"run python -m foundry stop"
+                )
         elif _free(server.lock("server")) and not _free(server.lock("supervisor")):
             # No process of PostgreSQL is left, at most a zombie its stopped parent never reaped.
             idle_since = idle_since or time.monotonic()
@@ -299,7 +309,8 @@ def _start(server: Server, account: Account | None, start: int, keeper: int) -> 
     if not _free(server.lock("server")):
         _end_orphan(server.cluster)
     with _exclusive(server.lock("server"), _STOP_TIMEOUT) as engine:
-        clear_leftovers(server, account)
+        clear_leftovers(server)
+        make_socket_folder(server.socket, account)
         initialise(server, account, start)
         log = os.open(
             server.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
@@ -322,6 +333,7 @@ def _spawn(server: Server, account: Account | None, descriptors: tuple[int, int,
         "keeper": keeper,
         "server": engine,
         "users": str(server.lock("users")),
+        "socket": str(server.socket),
         "uid": account and account.uid,
         "gid": account and account.gid,
         "command": [str(server.bindir / "postgres"), "-D", str(server.cluster), *options],
@@ -346,15 +358,19 @@ def _end_orphan(cluster: Path) -> None:
 
 
 def _stop(locks: Path) -> bool:
+    cluster = locks.with_suffix("")
     with _exclusive(locks / "start", _START_TIMEOUT + _STOP_TIMEOUT):
         if not _free(locks / "supervisor"):
             _signal_supervisor(locks / "supervisor", signal.SIGTERM)
         elif not _free(locks / "server"):
-            _end_orphan(locks.with_suffix(""))
+            _end_orphan(cluster)
         else:
             return False
         for name in ("supervisor", "server"):
             os.close(_claim(locks / name, fcntl.LOCK_EX, _STOP_TIMEOUT))
+        with suppress(FileNotFoundError):
+            owner = cluster.stat().st_uid
+            remove_socket_folder(socket_folder(cluster, owner), owner)  # an orphan has not done it
     return True
 
 

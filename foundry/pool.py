@@ -26,7 +26,7 @@ from playhouse.pool import (
 )
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 
-from foundry import url
+from foundry import explain
 from foundry.errors import ConnectionFailed, PoolExhausted
 from foundry.url import Target
 
@@ -88,9 +88,9 @@ def _failure(
     else:
         text = str(error)
     failure = (
-        url.explained(text, target, dbname=dbname)
+        explain.explained(text, target, dbname=dbname)
         or _probed(target, dbname)
-        or url.unexplained(text, target, dbname=dbname)
+        or explain.unexplained(text, target, dbname=dbname)
     )
     return failure, error if target.scrubbed(text) == text else None
 
@@ -109,8 +109,8 @@ def _probed(target: Target, dbname: str) -> ConnectionFailed | None:
     except (psycopg2.Error, UnicodeDecodeError):
         return None
     if row is None:
-        return url.missing(target, dbname)
-    return None if row[0] else url.denied(target, dbname)
+        return explain.missing(target, dbname)
+    return None if row[0] else explain.denied(target, dbname)
 
 
 class _Turns:

@@ -99,6 +99,15 @@ def _follow_parent() -> Callable[[], None] | None:
     return follow
 
 
+def remove_socket_folder(folder: Path, owner: int) -> None:
+    """Removes the folder of a server that has ended, if it is that account's and empty."""
+    try:
+        if os.lstat(folder).st_uid == owner:
+            os.rmdir(folder)
+    except OSError:
+        pass  # gone already, or a killed server left its sockets: the next start clears those
+
+
 def _wait_for_last_user(users: Path, end: Callable[[], None]) -> None:
     """Blocks until no process shares the lock, then keeps it until this process is gone.
 
@@ -110,7 +119,7 @@ def _wait_for_last_user(users: Path, end: Callable[[], None]) -> None:
 
 
 def supervise(spec: dict[str, Any]) -> None:
-    """Start the postmaster and return when it has ended and is reaped."""
+    """Start the postmaster; returns when it has ended, is reaped and its socket folder is gone."""
     postmaster = subprocess.Popen(
         spec["command"],
         stdin=subprocess.DEVNULL,
@@ -132,6 +141,8 @@ def supervise(spec: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: end())
     threading.Thread(target=_wait_for_last_user, args=(spec["users"], end), daemon=True).start()
     postmaster.wait()
+    owner = os.geteuid() if spec["uid"] is None else spec["uid"]
+    remove_socket_folder(Path(spec["socket"]), owner)
     if wanted.is_set():
         # An empty file says "ended on purpose"; after a crash the number stays.
         os.ftruncate(spec["keeper"], 0)

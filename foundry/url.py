@@ -9,18 +9,20 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from foundry.errors import ConnectionFailed, DatabaseMissing, InvalidURL
+from foundry.errors import InvalidURL
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 _SCHEMES = {"postgresql", "postgres"}
 _SECRETS = frozenset(
     {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
 )
+_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_EXAMPLE = "postgresql://user:password@host:5432/database"
 _ENCODE = (
     "percent-encode @ : / ? # and % in its user, password and database name, "
     "and use only parameters of libpq"
@@ -96,21 +98,26 @@ class Target:
         return f"<Target {self.describe()}>"
 
 
-def parse(url: str, *, source: str, environ: Mapping[str, str], roots: str = "system") -> Target:
+def parse(
+    url: str, *, source: str, environ: Mapping[str, str], roots: str = "system", account: str = ""
+) -> Target:
     """The target a URL names, with TLS and time-outs filled in; raises InvalidURL.
 
-    `roots` is what stands for sslrootcert=system, a file where libpq cannot find them itself.
-    What the URL leaves open is libpq's to fill in (PGHOST, PGPASSWORD, ~/.pgpass, services).
+    `roots` is what stands for sslrootcert=system, a file where libpq cannot find them itself;
+    `account` is the operating system's user. What the URL leaves open is libpq's to fill in
+    (PGHOST, PGPASSWORD, ~/.pgpass, services): the user is PGUSER, else `account`; the database
+    PGDATABASE, else the user's name.
     """
     named = _parameters(_checked(url.strip(), source), source)
     params = {**_DEFAULTS, **named, "client_encoding": "utf8"}
     if "PGCONNECT_TIMEOUT" not in environ:
         params.setdefault("connect_timeout", "10")
     params.update(_tls(params, environ, roots))
-    user = params.get("user") or environ.get("PGUSER", "")
     service = "service" in params or "PGSERVICE" in environ
-    fallback = "" if service else user
-    dbname = params.get("dbname") or environ.get("PGDATABASE") or fallback
+    user = params.get("user") or environ.get("PGUSER") or ("" if service else account)
+    dbname = params.get("dbname") or environ.get("PGDATABASE") or ("" if service else user)
+    if not dbname and not service:
+        raise InvalidURL(f"{spoken(source)} names neither database nor user: write {_EXAMPLE}")
     return Target(
         dbname=dbname,
         source=source,
@@ -124,12 +131,11 @@ def _checked(url: str, source: str) -> str:
     """`url` with libpq's scheme, or InvalidURL where libpq would guess or quote a secret."""
     told = spoken(source)
     if not url:
-        raise InvalidURL(f"{told} is empty: write postgresql://user:password@host:5432/database")
+        unset = ", or unset it" if source == "DATABASE_URL" else ""
+        raise InvalidURL(f"{told} is empty: write {_EXAMPLE}{unset}")
     scheme = _SCHEME.match(url)
     if scheme is None:
-        raise InvalidURL(
-            f"{told} has no scheme: write postgresql://user:password@host:5432/database"
-        )
+        raise InvalidURL(f"{told} has no scheme: write {_EXAMPLE}")
     if scheme[1].lower() not in _SCHEMES:
         raise InvalidURL(f'{told} has the scheme "{scheme[1]}": use postgresql:// or postgres://')
     rest = url[scheme.end() :]
@@ -143,6 +149,40 @@ def _checked(url: str, source: str) -> str:
 
 
 def _parameters(url: str, source: str) -> dict[str, str]:
+    # First without the query: in "app:secret?word=x" the fault is the port, and a name after
+    # the question mark may be a piece of a password.
+    head, _, query = url.partition("?")
+    _read(head, source)
+    if "@" not in query:
+        _check_names(query, source)
+    params = _read(url, source)
+    if params.get("sslmode", "prefer") not in _SSLMODES:
+        raise InvalidURL(f"sslmode in {spoken(source)} is one of {', '.join(_SSLMODES)}")
+    return params
+
+
+def _check_names(query: str, source: str) -> None:
+    for item in query.split("&"):
+        name, equals, value = item.partition("=")
+        name = unquote(name)
+        shown = re.fullmatch(r"[A-Za-z_]{1,30}", name)
+        # libpq's URLs, and only they, know ssl=true.
+        if shown and equals and not _is_parameter(name) and (name, value) != ("ssl", "true"):
+            raise InvalidURL(
+                f'{spoken(source)} has the unknown parameter "{name}": '
+                "use only parameters of libpq, with an & between them"
+            )
+
+
+def _is_parameter(name: str) -> bool:
+    try:
+        parse_dsn(f"{name}=''")
+    except psycopg2.Error:
+        return False
+    return True
+
+
+def _read(url: str, source: str) -> dict[str, str]:
     try:
         params: dict[str, str] = {k: v for k, v in parse_dsn(url).items() if v != ""}
     except (psycopg2.Error, ValueError):
@@ -249,119 +289,3 @@ def spoken(source: str) -> str:
     """How a message calls the place a URL came from."""
     names = {"argument": "the database URL", ".env": 'DATABASE_URL in ".env"'}
     return names.get(source, source)
-
-
-# What the server and libpq say (English), and what to do about it; the first match wins, so
-# a server's answer goes before the network errors of the other hosts in a list.
-_ADVICE: tuple[tuple[str, str], ...] = (
-    (
-        r'database ".*" does not exist|no such database',
-        'database "{dbname}" does not exist on {where}: '
-        "run `python -m foundry.migrate up --create-database`, or create it",
-    ),
-    (
-        r"password authentication failed|SASL authentication failed",
-        'wrong password for user "{user}" on {where}, or no such user: '
-        "correct user and password in {told}",
-    ),
-    (
-        r"no password supplied",
-        '{where} asks for the password of user "{user}": write it in {told} or ~/.pgpass',
-    ),
-    (
-        r"(?:peer|ident) authentication failed",
-        '{where} lets user "{user}" in only from the operating system account of that name: '
-        "name host and password in {told}, or change its pg_hba.conf",
-    ),
-    (
-        r'role ".*" does not exist|no such user',
-        'role "{user}" does not exist on {where}: create it, or correct the user in {told}',
-    ),
-    (
-        r'role ".*" is not permitted to log in',
-        'role "{user}" may not log in on {where}: ALTER ROLE "{user}" LOGIN',
-    ),
-    (
-        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        '{where} does not let user "{user}" connect to database "{dbname}" from here: '
-        "add a line to its pg_hba.conf, or use TLS if it asks for that",
-    ),
-    (
-        r"permission denied for database",
-        'user "{user}" may not connect to database "{dbname}" on {where}: '
-        'GRANT CONNECT ON DATABASE "{dbname}" TO "{user}"',
-    ),
-    (
-        r"too many clients|too many connections|remaining connection slots|no more connections",
-        "{where} has no free connection: close some, lower pool_size or raise its max_connections",
-    ),
-    (
-        r"the database system is (?:starting up|shutting down|in recovery|not yet accepting)",
-        "{where} is starting up or shutting down: try again in a moment",
-    ),
-    (
-        r"server does not support SSL",
-        "{where} has no TLS: turn it on there (ssl = on), "
-        "or add sslmode=disable to {told} to send everything in plaintext",
-    ),
-    (
-        r'server certificate for ".*" .*does not match host name',
-        "the certificate of {where} is for another name: use that name as the host in {told}",
-    ),
-    (
-        r"certificate verify failed|root certificate file .* does not exist",
-        "the certificate of {where} cannot be verified: "
-        "name its authority with sslrootcert=FILE in {told}",
-    ),
-    (
-        r"could not translate host name",
-        "no such host: {where}; correct the host in {told}",
-    ),
-    (
-        r"connection refused",
-        "no server answers on {where}: start it, or correct host and port in {told}",
-    ),
-    (
-        r"on socket .*: No such file or directory",
-        "no server answers on {where}: start it, or name its host in {told}",
-    ),
-    (
-        r"timeout expired|timed out|No route to host|Network is unreachable",
-        "{where} did not answer in time: check the host in {told}, the network and the firewall",
-    ),
-)
-
-
-def missing(target: Target, dbname: str) -> DatabaseMissing:
-    """The error for a server that answers and has no such database."""
-    return DatabaseMissing(_filled(_ADVICE[0][1], target, dbname))
-
-
-def denied(target: Target, dbname: str) -> ConnectionFailed:
-    """The error for a role without CONNECT."""
-    template = next(advice for pattern, advice in _ADVICE if pattern.startswith("permission"))
-    return ConnectionFailed(_filled(template, target, dbname))
-
-
-def explained(text: str, target: Target, *, dbname: str) -> ConnectionFailed | None:
-    """The one line for a driver's connection error, or None for a text that is not known."""
-    for position, (pattern, advice) in enumerate(_ADVICE):
-        if re.search(pattern, text, re.IGNORECASE):
-            if position == 0:
-                return missing(target, dbname)
-            return ConnectionFailed(_filled(advice, target, dbname))
-    return None
-
-
-def unexplained(text: str, target: Target, *, dbname: str) -> ConnectionFailed:
-    """The error for any other text: its first line, without secrets."""
-    lines = [line.strip() for line in target.scrubbed(text).splitlines() if line.strip()]
-    reason = lines[0] if lines else "no reason given"
-    return ConnectionFailed(f'no connection to database "{dbname}" on {target.where}: {reason}')
-
-
-def _filled(template: str, target: Target, dbname: str) -> str:
-    user = target.user or "(the operating system's)"
-    told = spoken(target.source)
-    line = template.format(dbname=dbname, user=user, where=target.where, told=told)
-    return " ".join(line.split())

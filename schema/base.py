@@ -36,8 +36,9 @@ def has_column(database: Any, field: Field) -> bool:
 class Base(Model):
     """A table of foundry: bound to the database that `foundry.connect()` opens.
 
-    `select()` without arguments leaves out an optional column (the embedding on a
-    server without pgvector) while the table does not have it.
+    `select()` leaves out an optional column (the embedding on a server without
+    pgvector) while the table does not have it; an alias, `returning(Model)` and
+    `bulk_create` name every column.
     """
 
     class Meta:
@@ -47,15 +48,27 @@ class Base(Model):
 
     @classmethod
     def select(cls, *fields: Any) -> Any:
-        """Return a SELECT of `fields`, by default of every column that is there."""
-        if not fields:
-            optional = [f for f in cls._meta.sorted_fields if declare.needs(f)]
-            database = cls._meta.get_database_instance() if optional else None
-            # By name: two fields compared with == make an expression, which is true.
-            absent = {f.name for f in optional if not has_column(database, f)}
-            if absent:
-                fields = tuple(f for f in cls._meta.sorted_fields if f.name not in absent)
-        return super().select(*fields)
+        """Return a SELECT of `fields`, by default of every column that is there.
+
+        A model among `fields` stands for its columns that are there.
+        """
+        there = [part for field in fields or (cls,) for part in _columns(field)]
+        # A plain select() and one with a projection are not the same to Peewee.
+        whole = not fields and there[0] is cls
+        return super().select() if whole else super().select(*there)
+
+
+def _columns(field: Any) -> list[Any]:
+    """Return what `field` selects: the columns that are there, of a model that lacks some."""
+    if not (isinstance(field, type) and issubclass(field, Model)):
+        return [field]
+    optional = [f for f in field._meta.sorted_fields if declare.needs(f)]
+    database = field._meta.get_database_instance() if optional else None
+    # By name: two fields compared with == make an expression, which is true.
+    absent = {f.name for f in optional if not has_column(database, f)}
+    if not absent:
+        return [field]
+    return [f for f in field._meta.sorted_fields if f.name not in absent]
 
 
 class ReadOnly(Model):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 
 from peewee import (
     BlobField,
@@ -22,6 +22,7 @@ from foundry.fields import JSONField
 from foundry.schema.base import ReadOnly
 
 PACKAGE = "langgraph-checkpoint-postgres"
+_INSTALL = "pip install 'cerina-foundry[langgraph]'"
 
 
 class Checkpoint(ReadOnly):
@@ -90,9 +91,11 @@ class CheckpointState(Checkpoint):
 
 
 def _installed() -> bool:
+    # By its files: find_spec would import the package's parents, and they psycopg, which
+    # fails where libpq is missing. The package is there then, and its import says why.
     try:
-        return find_spec("langgraph.checkpoint.postgres.base") is not None
-    except ModuleNotFoundError:
+        return bool(distribution(PACKAGE).files)
+    except PackageNotFoundError:
         return False
 
 
@@ -101,8 +104,7 @@ def _migrations() -> Sequence[Sequence[str]]:
         from langgraph.checkpoint.postgres.base import MIGRATIONS
     except ImportError as error:
         raise FoundryError(
-            f"{PACKAGE} is installed and cannot be imported ({error}): reinstall it with "
-            f"pip install 'cerina-foundry[langgraph]'"
+            f"{PACKAGE} is installed and cannot be imported: {_INSTALL} brings what it needs"
         ) from error
     # The saver's setup() runs a statement and then records its number; so do we.
     return [
@@ -122,6 +124,7 @@ def _version(database: Database) -> int | None:
 LANGGRAPH = declare.External(
     name="langgraph",
     package=PACKAGE,
+    install=_INSTALL,
     tables=("checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_migrations"),
     installed=_installed,
     migrations=_migrations,

@@ -7,13 +7,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 import pytest
 from hypothesis import settings
-from psycopg2 import sql
+from support.server import Server
 
 from foundry import embedded, migrate
 from foundry.database import Database, Target, connect, proxy, resolve
@@ -22,38 +21,6 @@ settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A server tests may create databases on."""
-
-    url: Callable[[str], str]
-    described: str
-    names: Iterator[int]
-
-    def admin(self, statement: sql.Composable) -> None:
-        """Run a statement in the database `postgres`, outside a transaction."""
-        connection = psycopg2.connect(self.url("postgres"))
-        try:
-            connection.autocommit = True
-            connection.cursor().execute(statement)
-        finally:
-            connection.close()
-
-    def create(self, *, template: str = "template0") -> str:
-        """Create a database of a name nobody has; returns the name."""
-        name = f"foundry_test_{os.getpid()}_{next(self.names)}"
-        self.admin(
-            sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-        return name
-
-    def drop(self, name: str) -> None:
-        """Drop a database, ending the sessions in it."""
-        self.admin(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _given() -> tuple[Callable[[str], str], str] | None:
@@ -116,6 +83,23 @@ def template(server: Server) -> Iterator[str]:
     migrate.up(resolve(server.url(name)))
     yield name
     server.drop(name)
+
+
+@pytest.fixture
+def vector(migrated: Target) -> None:
+    """Skip where the server has no pgvector."""
+    if not _has_column(migrated):
+        pytest.skip("this server has no pgvector")
+
+
+def _has_column(target: Target) -> bool:
+    connection = psycopg2.connect(**target.params)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT FROM pg_attribute WHERE attname = 'embedding'")
+        return cursor.rowcount > 0
+    finally:
+        connection.close()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from foundry.database import Target
 from foundry.migrate.project import Project, load
-from foundry.migrate.runner import Outcome, Runner, Settings
+from foundry.migrate.runner import Outcome, Runner
+from foundry.migrate.settings import Settings
 from foundry.migrate.verify import Check, Level
 
 __all__ = ["Check", "Level", "Outcome", "Project", "Runner", "Settings", "load", "up"]

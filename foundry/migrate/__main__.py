@@ -2,6 +2,9 @@
 
 import sys
 
-from foundry.migrate.cli import main
+try:
+    from foundry.migrate.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while the modules were read: nothing had begun
+    sys.exit(130)

@@ -11,19 +11,20 @@ from typing import Any
 
 from rich.console import Console
 
-from foundry.console import console_for, fail
+from foundry.console import console_for, exit_code_of, say
 from foundry.database import Target, create_database, resolve
 from foundry.migrate import printing
+from foundry.migrate.externals import statements
 from foundry.migrate.history import State
 from foundry.migrate.project import Project, load
-from foundry.migrate.runner import Outcome, Runner, refuse_loss
+from foundry.migrate.runner import Outcome, Runner
 from foundry.migrate.verify import Level, relations, verify
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, 1 (pending, unhealthy), 2 error, 3 refused."""
     arguments = _parser().parse_args(argv)
-    return fail(lambda: _run(arguments), verbose=arguments.verbose)
+    return exit_code_of(lambda: _run(arguments), verbose=arguments.verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,11 @@ class _Call:
     def say(self, line: str) -> None:
         """Print a line of progress; it goes to stderr when stdout carries JSON."""
         if not self.options.quiet:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(self.console, line)
+
+    def notice(self, line: str) -> None:
+        """Print what a quiet run says too: to stderr then, since it is no result."""
+        say(Console(stderr=True, highlight=False) if self.options.quiet else self.console, line)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -94,19 +99,30 @@ def _up(call: _Call) -> int:
 
 
 def _preview(call: _Call, runner: Runner) -> int:
-    plan = runner.pending(call.options.to)
-    refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=call.options.allow_data_loss)
+    options = call.options
+    plan = runner.pending(
+        options.to, allow_data_loss=options.allow_data_loss, force_order=options.force_order
+    )
     steps = [(s.file.name, runner.recorded(s) if call.options.sql else ()) for s in plan]
     behind = [p for p in runner.progress() if p.pending]
     if call.json:
-        _emit({"pending": [{"name": name, "sql": list(sql)} for name, sql in steps]})
+        _emit(
+            {
+                "externals": [{"name": p.name, "sql": list(statements(p))} for p in behind],
+                "pending": [{"name": name, "sql": list(sql)} for name, sql in steps],
+            }
+        )
         return 0
     for progress in behind:
         call.say(f"would bring the {progress.name} tables to step {(progress.known or 0) - 1}")
-    for name, statements in steps:
+        for statement in statements(progress) if options.sql else ():
+            print(statement.rstrip(";") + ";", end="\n\n")
+    for name, shown in steps:
         call.say(f"would apply {name}")
-        for statement in statements:
+        for statement in shown:
             print(statement, end="\n\n")
+    if options.sql and steps:
+        call.say("applied by hand, these are then recorded with: python -m foundry.migrate stamp")
     if not steps and not behind:
         call.say("nothing to apply")
     return 0
@@ -135,7 +151,7 @@ def _verify(call: _Call) -> int:
     else:
         printing.print_relations(call.console, found)
         printing.print_checks(call.console, checks)
-        call.say("healthy" if healthy else "not healthy: see the lines marked bad")
+        say(call.console, "healthy" if healthy else "not healthy: see the lines marked bad")
     return 0 if healthy else 1
 
 
@@ -144,7 +160,7 @@ def _finish(call: _Call, outcome: Outcome, verb: str) -> None:
         _emit(printing.outcome_values(outcome, verb))
         return
     for line in printing.notices(outcome):
-        call.say(line)
+        call.notice(line)
     if not outcome.done:
         call.say(f"nothing to do: no migration {verb}")
 

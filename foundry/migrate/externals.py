@@ -28,10 +28,19 @@ class Progress:
     `known` is None when the package is not installed here.
     """
 
-    name: str
-    package: str
+    external: External
     done: int
     known: int | None
+
+    @property
+    def name(self) -> str:
+        """The external's name."""
+        return self.external.name
+
+    @property
+    def newer(self) -> bool:
+        """True when the tables have had steps the installed package does not know."""
+        return self.known is not None and self.done > self.known
 
     @property
     def there(self) -> bool:
@@ -45,38 +54,62 @@ class Progress:
 
 
 def progress(database: Database, external: External) -> Progress:
-    """Read how far the tables are; Refused when they are newer than the package."""
+    """Read how far the tables are."""
     version = external.version(database)
     done = 0 if version is None else version + 1
     known = len(external.migrations()) if external.installed() else None
-    if known is not None and done > known:
+    return Progress(external=external, done=done, known=known)
+
+
+def refuse_newer(progress: Progress) -> None:
+    """Raise Refused for tables whose steps the installed package does not know."""
+    if progress.newer:
+        package = progress.external.package
         raise Refused(
-            f"the {external.name} tables are at step {done - 1} and the installed "
-            f"{external.package} knows {known - 1}: upgrade {external.package}"
+            f"the {progress.name} tables are at step {progress.done - 1} and the installed "
+            f"{package} knows {(progress.known or 0) - 1}: upgrade {package}"
         )
-    return Progress(name=external.name, package=external.package, done=done, known=known)
+
+
+def statements(progress: Progress) -> tuple[str, ...]:
+    """Return what `bring_forward` would run, for tables that are not there yet or are old."""
+    steps = progress.external.migrations()[progress.done :] if progress.pending else ()
+    return tuple(
+        _CONCURRENTLY.sub(r"\1 IF NOT EXISTS \2", statement).strip()
+        if not progress.done
+        else statement.strip()
+        for step in steps
+        for statement in step
+    )
 
 
 def bring_forward(
     database: Database, external: External, *, report: Callable[[str], None]
 ) -> Progress:
-    """Run the package's steps this database has not had; the caller holds the lock."""
+    """Run the package's steps this database has not had; the caller holds the lock.
+
+    Refused when the tables are newer than the package. An index that a killed build left
+    INVALID is built again, also when no step is missing.
+    """
     before = progress(database, external)
-    if not before.pending:
+    refuse_newer(before)
+    if before.known is None:
         return before
-    steps = external.migrations()[before.done :]
-    if before.done:
-        for statements in steps:
-            _upgrade(database, external, statements)
-    else:
+    steps = external.migrations()
+    if not any(_exists(database, table) for table in external.tables):
         _create(database, steps)
+    else:
+        for statements in steps[before.done :]:
+            _upgrade(database, statements)
+        _mend(database, steps)
     after = progress(database, external)
     if after.pending:
         raise MigrationError(
-            f"the {external.name} tables stayed at step {after.done - 1} of "
-            f"{len(external.migrations()) - 1}: report it to {external.package}"
+            f"the {external.name} tables stayed at step {after.done - 1} of {len(steps) - 1}: "
+            f"report it to {external.package}"
         )
-    report(f"{external.name} tables brought to step {after.done - 1} of {external.package}")
+    if after.done != before.done:
+        report(f"{external.name} tables brought to step {after.done - 1} of {external.package}")
     return after
 
 
@@ -89,26 +122,42 @@ def _create(database: Database, steps: Sequence[Sequence[str]]) -> None:
                 _execute(database, _CONCURRENTLY.sub(r"\1 IF NOT EXISTS \2", statement))
 
 
-def _upgrade(database: Database, external: External, statements: Sequence[str]) -> None:
-    if not any(_CONCURRENTLY.match(statement) for statement in statements):
-        with database.atomic():
-            for statement in statements:
-                _execute(database, statement)
+def _upgrade(database: Database, statements: Sequence[str]) -> None:
+    if any(_CONCURRENTLY.match(statement) for statement in statements):
+        for statement in statements:
+            _build(database, statement)
         return
-    for statement in statements:
-        match = _CONCURRENTLY.match(statement)
-        if match is None:
+    with database.atomic():
+        for statement in statements:
             _execute(database, statement)
-            continue
-        # IF NOT EXISTS would accept an index that a killed build left behind INVALID.
-        for (invalid,) in database.execute_sql(_INVALID, (match.group(2),)).fetchall():
-            database.execute_sql(f"DROP INDEX CONCURRENTLY {invalid}")
-        _execute(database, statement)
-        if database.execute_sql(_INVALID, (match.group(2),)).fetchone():
-            raise MigrationError(
-                f'index "{match.group(2)}" of the {external.name} tables could not be built: '
-                f"run up again"
-            )
+
+
+def _mend(database: Database, steps: Sequence[Sequence[str]]) -> None:
+    for statements in steps:
+        for statement in statements:
+            match = _CONCURRENTLY.match(statement)
+            if match and _invalid(database, match.group(2)):
+                _build(database, statement)
+
+
+def _build(database: Database, statement: str) -> None:
+    match = _CONCURRENTLY.match(statement)
+    # IF NOT EXISTS would accept an index that a killed build left behind INVALID.
+    if match and (invalid := _invalid(database, match.group(2))):
+        database.execute_sql(f"DROP INDEX CONCURRENTLY {invalid}")
+    _execute(database, statement)
+    if match and _invalid(database, match.group(2)):
+        raise MigrationError(f'index "{match.group(2)}" could not be built: run up again')
+
+
+def _invalid(database: Database, index: str) -> str | None:
+    """Return the index's name, quoted as need be, when it is there and INVALID."""
+    row = database.execute_sql(_INVALID, (index,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def _exists(database: Database, table: str) -> bool:
+    return database.execute_sql("SELECT to_regclass(%s)", (table,)).fetchone()[0] is not None
 
 
 def _execute(database: Database, statement: str) -> None:

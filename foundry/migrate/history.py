@@ -6,16 +6,22 @@ The history table has playhouse's columns and stays readable by its runner; besi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from peewee import CharField, CompositeKey, Database, DateTimeField, IntegerField, Model, TextField
+from peewee import CharField, CompositeKey, Database, IntegerField, Model, TextField
 
-from foundry.errors import HistoryConflict
-from foundry.migrate.files import MigrationFile
+from foundry.errors import HistoryConflict, MigrationError
+from foundry.migrate.files import MigrationFile, number_of
+
+_FILE = 0
+"""Step of the row that keeps the digest of an applied file."""
+
+_WAITED = -1
+"""Step of the row that says a file was left out by an earlier run."""
 
 
 class State(str, Enum):
@@ -51,18 +57,42 @@ class Standing:
     """Requirements that are not met, of one that is not applied."""
 
 
+_PLACE = """
+SELECT coalesce(
+    (SELECT n.nspname FROM pg_catalog.pg_class AS c
+     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = pg_catalog.to_regclass(%(quoted)s)),
+    pg_catalog.current_schema())
+"""
+
+_COLUMNS = """
+SELECT attname FROM pg_catalog.pg_attribute
+WHERE attrelid = pg_catalog.to_regclass(%(quoted)s) AND attnum > 0 AND NOT attisdropped
+"""
+
+
+def namespace(database: Database, table: str) -> str:
+    """Return the namespace of a history table: where it is, else where it would be made.
+
+    It is looked for along the whole search_path: a schema that was put before it later must
+    not make every file look new. Refuses a name that cannot be a history's.
+    """
+    if len(f"{table}_step".encode()) > 63:
+        raise MigrationError(f'"{table}" is too long for a history table: at most 58 bytes')
+    quoted = {"quoted": '"' + table.replace('"', '""') + '"'}
+    columns = {row[0] for row in database.execute_sql(_COLUMNS, quoted).fetchall()}
+    if columns and columns != {"id", "name", "applied"}:
+        raise MigrationError(f'"{table}" is a table of somebody else: name another with --table')
+    place = database.execute_sql(_PLACE, quoted).fetchone()[0]
+    if place is None:
+        raise MigrationError("search_path names no schema that exists: create one, or change it")
+    return str(place)
+
+
 class History:
-    """The two history tables of one directory of files."""
+    """The two history tables of one directory of files; `applied` is playhouse's model."""
 
-    def __init__(self, database: Database, table: str) -> None:
-        class Applied(Model):
-            name = CharField(unique=True)
-            applied = DateTimeField()
-
-            class Meta:
-                legacy_table_names = False
-                table_name = table
-
+    def __init__(self, database: Database, applied: type[Model]) -> None:
         class Step(Model):
             name = CharField()
             step = IntegerField()
@@ -71,25 +101,26 @@ class History:
 
             class Meta:
                 legacy_table_names = False
-                table_name = f"{table}_step"
+                table_name = f"{applied._meta.table_name}_step"
+                schema = applied._meta.schema
                 primary_key = CompositeKey("name", "step")
 
         self._database = database
-        self._applied: Any = Applied
+        self._applied: Any = applied
         self._step: Any = Step
-        database.bind([Applied, Step])
+        database.bind([Step])
 
     def create(self) -> None:
         """Create the tables where they are missing."""
-        self._database.create_tables([self._applied, self._step])
+        for model in (self._applied, self._step):
+            if not model.table_exists():
+                model.create_table(safe=False)
 
     def entries(self) -> dict[str, Entry]:
         """Return the rows by name; none when the table is not there."""
         if not self._applied.table_exists():
             return {}
-        digests = {}
-        if self._step.table_exists():
-            digests = {s.name: s.digest for s in self._step.select().where(self._step.step == 0)}
+        digests = {step.name: step.digest for step in self._steps(_FILE)}
         return {
             row.name: Entry(
                 name=row.name,
@@ -99,11 +130,30 @@ class History:
             for row in self._applied.select()
         }
 
+    def waited(self) -> frozenset[str]:
+        """Return the names of files that an earlier run left waiting or off."""
+        return frozenset(step.name for step in self._steps(_WAITED))
+
+    def _steps(self, step: int) -> list[Any]:
+        if not self._step.table_exists():
+            return []
+        return list(self._step.select().where(self._step.step == step))
+
+    def leave(self, files: Iterable[MigrationFile]) -> None:
+        """Write which files were left out, so that they may come late."""
+        known = self.waited()
+        new = [file for file in files if file.name not in known]
+        if new:
+            self.create()
+        for file in new:
+            self._step.insert(name=file.name, step=_WAITED, digest=file.digest).execute()
+
     def record(self, file: MigrationFile, *, note: str | None = None) -> None:
         """Write that a file was applied, with its digest and an optional remark."""
         now = datetime.now(timezone.utc).replace(tzinfo=None)
         self._applied.create(name=file.name, applied=now)
-        self._step.insert(name=file.name, step=0, digest=file.digest, note=note).execute()
+        self._step.delete().where(self._step.name == file.name).execute()
+        self._step.insert(name=file.name, step=_FILE, digest=file.digest, note=note).execute()
 
     def forget(self, name: str) -> None:
         """Remove a migration that was reverted."""
@@ -166,15 +216,12 @@ def _same_content(
     return None
 
 
-def late(standings: Sequence[Standing]) -> tuple[Standing, ...]:
-    """Return pending files that stand before an applied one: added out of order.
+def late(
+    plan: Sequence[Standing], applied: Collection[str], waited: Collection[str]
+) -> tuple[str, ...]:
+    """Return the names of planned files that are older than an applied one.
 
-    A file that requires something may come late: it was waiting for it.
+    A file that an earlier run left waiting comes late by right.
     """
-    numbers = [s.file.number for s in standings if s.state is State.APPLIED]
-    newest = max(numbers, default=-1)
-    return tuple(
-        s
-        for s in standings
-        if s.state is State.PENDING and s.file.number < newest and not s.file.head.requires
-    )
+    newest = max((number_of(name) for name in applied), default=-1)
+    return tuple(s.file.name for s in plan if s.file.number < newest and s.file.name not in waited)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from peewee import Database, DatabaseError, InterfaceError
 
-from foundry.errors import LockTimeout
+from foundry.errors import LockTimeout, MigrationError
 
 # Any constant will do as long as every version of foundry has the same one. Advisory
 # locks belong to a database, so runs on two databases do not meet.
@@ -25,6 +25,15 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 
+_OURS = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND pid = pg_catalog.pg_backend_pid()
+      AND (classid::bigint << 32 | objid::bigint) = %s)
+"""
+
+
 @contextmanager
 def held(database: Database, *, wait: float, report: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock for a block; LockTimeout when others keep it for `wait` seconds.
@@ -36,7 +45,7 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
     reported = False
     while not _try(database):
         holder = database.execute_sql(_HOLDER, (KEY,)).fetchone()
-        who = f' (pid {holder[0]}, application "{holder[1]}")' if holder else ""
+        who = f' (server process {holder[0]}, application "{holder[1]}")' if holder else ""
         if time.monotonic() >= deadline:
             raise LockTimeout(
                 f"another run{who} has held the migration lock for {wait:g} s: wait for it to "
@@ -52,6 +61,15 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
         # The server lets go of the lock by itself when the connection is gone.
         with suppress(DatabaseError, InterfaceError):
             database.execute_sql("SELECT pg_advisory_unlock(%s)", (KEY,))
+
+
+def require(database: Database) -> None:
+    """Raise MigrationError when the lock is no longer held: DISCARD ALL gives it away."""
+    if not database.execute_sql(_OURS, (KEY,)).fetchone()[0]:
+        raise MigrationError(
+            "the migration lock was lost, another run may be at work: take DISCARD ALL and "
+            "pg_advisory_unlock_all out of the files, and run up again"
+        )
 
 
 def _try(database: Database) -> bool:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from foundry.console import cell
 from foundry.migrate.externals import Progress
 from foundry.migrate.history import Standing, State
 from foundry.migrate.runner import Outcome
@@ -30,8 +31,8 @@ def notices(outcome: Outcome) -> Iterator[str]:
     for progress in outcome.externals:
         if not progress.there:
             yield (
-                f"left out: the {progress.name} tables; pip install {progress.package} "
-                f"and run up again"
+                f"left out: the {progress.name} tables; {progress.external.install} brings "
+                f"them, then run up again"
             )
     for standing in outcome.waiting:
         absent = [m for m in standing.missing if m.startswith("extension:")]
@@ -39,7 +40,7 @@ def notices(outcome: Outcome) -> Iterator[str]:
             name = requirement.partition(":")[2]
             yield (
                 f"waiting: {standing.file.name}, until the server has the extension "
-                f'"{name}"; run up again then'
+                f'"{name}" (installed, or installable by this role); run up again then'
             )
 
 
@@ -48,11 +49,11 @@ def print_relations(console: Console, relations: Sequence[Relation]) -> None:
     table = _table("name", "kind", "columns", "indexes", "what it holds")
     for relation in relations:
         table.add_row(
-            Text(relation.name),
+            cell(relation.name),
             relation.kind,
             str(relation.columns),
             str(relation.indexes),
-            Text(relation.comment.strip().partition("\n")[0]),
+            cell(relation.comment.strip().partition("\n")[0]),
         )
     console.print(table)
 
@@ -64,21 +65,22 @@ def print_status(
     table = _table("migration", "state", "applied at (UTC)", "needs")
     for external in progress:
         state = State.PENDING if external.pending else State.APPLIED
+        wants = f"a newer {external.external.package}" if external.newer else ""
         if not external.there:
-            state = State.WAITING
+            state, wants = State.WAITING, external.external.package
         table.add_row(
-            Text(f"{external.name} tables ({external.package})"),
+            cell(f"{external.name} tables"),
             _coloured(state),
             f"step {external.done - 1}" if external.done else "",
-            "" if external.there else Text(f"pip install {external.package}"),
+            cell(wants),
         )
     for standing in standings:
         applied = f"{standing.entry.applied:%Y-%m-%d %H:%M:%S}" if standing.entry else ""
         table.add_row(
-            Text(standing.file.name),
+            cell(standing.file.name),
             _coloured(standing.state),
             applied,
-            Text(", ".join(standing.missing)),
+            cell(", ".join(standing.missing)),
         )
     console.print(table)
 
@@ -87,7 +89,7 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
     """Print the answers of `verify`."""
     table = _table("check", "", "detail")
     for check in checks:
-        table.add_row(check.name, _coloured(check.level), Text(check.detail))
+        table.add_row(cell(check.name), _coloured(check.level), cell(check.detail))
     console.print(table)
 
 

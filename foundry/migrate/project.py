@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
+from collections.abc import Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,8 @@ from peewee import Model
 
 from foundry.declare import Schema
 from foundry.errors import DeclarationError
-from foundry.migrate.runner import Settings
+from foundry.migrate.failure import told
+from foundry.migrate.settings import Settings
 
 DEFAULT_MODELS = "foundry.schema"
 _KEYS = ("models", "directory", "table", "wait", "options")
@@ -41,14 +43,18 @@ def load(
     """Return the project these options and a `[foundry]` section describe; options win.
 
     `config` is an ini file (default: setup.cfg of the working directory, if it is there).
-    `models` is `module[:ATTR]`, by default foundry.schema with its packaged migrations.
+    `models` is `module[:ATTR]`, by default foundry.schema with its packaged migrations, or
+    none at all when a directory is named.
     """
     section = _section(config)
-    spec = models or section.get("models") or DEFAULT_MODELS
-    schema, module = _schema(spec)
-    own = spec.partition(":")[0] == DEFAULT_MODELS
-    packaged = Path(str(module.__file__)).parent / "migrations"
-    folder = Path(directory or section.get("directory") or (packaged if own else "migrations"))
+    spec = models or section.get("models") or ""
+    named = directory or section.get("directory")
+    # Files of one's own and no models: then foundry's tables are not wanted either.
+    own = spec.partition(":")[0] == DEFAULT_MODELS or not (spec or named)
+    spec = spec or (DEFAULT_MODELS if own else "")
+    schema = _schema(spec) if spec else Schema(models=())
+    packaged = Path(str(import_module(DEFAULT_MODELS).__file__)).parent / "migrations"
+    folder = Path(named or (packaged if own else "migrations"))
     history = "foundry_migration" if own and folder == packaged else "schema_migration"
     if wait is None:
         wait = _seconds(section.get("wait", "600"))
@@ -67,15 +73,17 @@ def load(
 
 def _section(config: str | Path | None) -> dict[str, str]:
     path = Path(config or "setup.cfg")
-    if not path.is_file():
-        if config is not None:
-            raise DeclarationError(f'there is no file "{path}": name an ini file with --config')
-        return {}
     parser = ConfigParser(interpolation=None)
     try:
-        parser.read(path, encoding="utf-8")
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        if config is None and isinstance(error, FileNotFoundError):
+            return {}
+        raise DeclarationError(f'"{path}" cannot be read: {error.strerror}') from error
     except (ConfigError, UnicodeDecodeError) as error:
         raise DeclarationError(f'"{path}" is not a readable ini file: correct it') from error
+    if config is not None and not parser.has_section("foundry"):
+        raise DeclarationError(f'"{path}" has no section [foundry]: write one')
     section = dict(parser["foundry"]) if parser.has_section("foundry") else {}
     for key in section:
         if key not in _KEYS:
@@ -96,7 +104,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _schema(spec: str) -> tuple[Schema, ModuleType]:
+def _schema(spec: str) -> Schema:
     name, _, attribute = spec.partition(":")
     module = _import(name)
     if attribute:
@@ -106,9 +114,9 @@ def _schema(spec: str) -> tuple[Schema, ModuleType]:
     else:
         value = getattr(module, "SCHEMA", None) or _models_of(module)
     if isinstance(value, Schema):
-        return value, module
+        return value
     if isinstance(value, (list, tuple, set)) and value and all(map(_is_model, value)):
-        return Schema(models=tuple(value)), module
+        return Schema(models=tuple(value))
     raise DeclarationError(f'"{spec}" is neither a Schema nor a list of models')
 
 
@@ -116,20 +124,23 @@ def _import(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return importlib.import_module(name)
-    except Exception as error:
-        what = (str(error).strip().splitlines() or [""])[0]
+        return import_module(name)
+    except (Exception, SystemExit) as error:
         raise DeclarationError(
-            f'models module "{name}" cannot be imported: {type(error).__name__}: {what}'
+            f'models module "{name}" cannot be imported: {told(error)}'
         ) from error
 
 
 def _models_of(module: ModuleType) -> tuple[type[Model], ...]:
-    # A base class that only carries Meta has no table: it has subclasses in the module.
     found = [v for v in vars(module).values() if _is_model(v) and v is not Model]
-    return tuple(
-        dict.fromkeys(m for m in found if not any(m in other.__mro__[1:] for other in found))
-    )
+    return tuple(dict.fromkeys(m for m in found if not _only_a_base(m, found)))
+
+
+def _only_a_base(model: type[Model], found: Sequence[type[Model]]) -> bool:
+    # A class that only carries Meta has subclasses and no field but the implicit id.
+    fields = model._meta.sorted_fields
+    bare = [f.name for f in fields] == ["id"]
+    return bare and any(model in other.__mro__[1:] for other in found)
 
 
 def _is_model(value: object) -> bool:

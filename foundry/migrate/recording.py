@@ -33,10 +33,13 @@ class _RecordingDatabase(PostgresqlDatabase):
     """Answers questions from the real database and keeps every other statement."""
 
     def __init__(self, real: PostgresqlDatabase) -> None:
-        super().__init__(real.database)
+        super().__init__(real.database, autoconnect=False)
         self._real = real
         self.server_version = real.server_version
         self.statements: list[str] = []
+
+    def _connect(self) -> Any:
+        raise MigrationError("it asks for a connection")
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         if sql.lstrip().upper().startswith(("SELECT", "WITH", "SHOW")):
@@ -74,10 +77,10 @@ class Recorder:
             self._real.execute_sql("SET TRANSACTION READ ONLY")
             try:
                 getattr(module, direction)(migrator, database)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise MigrationError(
-                    f'"{name}" cannot be shown as SQL: it looks at the database while it runs '
-                    f"({type(error).__name__})"
+                    f'"{name}" cannot be shown as SQL: it uses the database in other ways than '
+                    f"migrator.migrate() ({type(error).__name__})"
                 ) from error
             finally:
                 transaction.rollback()

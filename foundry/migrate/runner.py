@@ -5,37 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from peewee import DatabaseError, InterfaceError, PostgresqlDatabase
+from peewee import PostgresqlDatabase
 from playhouse import migrations as playhouse
+from playhouse.migrate import SchemaMigrator
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry import requirements
 from foundry.database import Target, open_connection
-from foundry.declare import External
-from foundry.errors import DataLoss, FoundryError, HistoryConflict, MigrationError
+from foundry.errors import DataLoss, DeclarationError, FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import externals, history, lock
+from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
 from foundry.migrate.recording import Recorder
+from foundry.migrate.settings import Settings
 
 Report = Callable[[str], None]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a run works with: files, history table, externals and switches."""
-
-    directory: Path
-    table: str = "schema_migration"
-    externals: tuple[External, ...] = ()
-    options: frozenset[str] = frozenset()
-    wait: float = 600.0
-    """Seconds to wait for another run."""
+# A file may have changed these for its own session (pg_dump's output sets search_path);
+# what comes after it starts as the first one did. Dollar quoting aside, every literal we
+# send relies on standard_conforming_strings.
+_SESSION = (
+    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC';"
+    " SET standard_conforming_strings = on"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ class Outcome:
 
     done: tuple[Done, ...] = ()
     externals: tuple[externals.Progress, ...] = ()
-    waiting: tuple[Standing, ...] = field(default=())
+    waiting: tuple[Standing, ...] = ()
 
 
 class _Direct(PostgresqlDatabase):
@@ -73,10 +71,14 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     """
 
     def __init__(self, database: PostgresqlDatabase, settings: Settings, report: Report) -> None:
-        super().__init__(database, str(settings.directory), settings.table)
+        database.execute_sql(_SESSION)
+        namespace = history.namespace(database, settings.table)
+        super().__init__(database, str(settings.directory), settings.table, schema=namespace)
+        # Only the history has a fixed place; what files name is found by the search_path.
+        self.migrator = SchemaMigrator.from_database(database)
         self.settings = settings
         self.report = report
-        self.history = history.History(database, settings.table)
+        self.history = history.History(database, self.History)
 
     @classmethod
     @contextmanager
@@ -95,10 +97,24 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def standings(self) -> tuple[Standing, ...]:
         """Return every file with its state; HistoryConflict where files and history differ."""
         files = read_directory(self.settings.directory)
+        self._refuse_unknown(files)
         entries = self.history.entries()
         found = history.standings(files, entries, self._missing(files, entries))
         history.refuse_edits(found, entries)
         return found
+
+    def _refuse_unknown(self, files: Sequence[MigrationFile]) -> None:
+        known = {f"external:{e.name}" for e in self.settings.externals}
+        named = {(r, f.name) for f in files for r in f.head.requires}
+        for requirement, name in sorted(named):
+            if requirement.startswith("external:") and requirement not in known:
+                raise DeclarationError(
+                    f'"{name}" requires "{requirement}", which the models do not declare'
+                )
+        options = {r.partition(":")[2] for r, _ in named if r.startswith("option:")}
+        for option in sorted(self.settings.options - options):
+            there = f"; there is {', '.join(sorted(options))}" if options else ""
+            raise DeclarationError(f'no migration knows the option "{option}"{there}')
 
     def _missing(
         self, files: Sequence[MigrationFile], entries: Collection[str]
@@ -130,17 +146,16 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         come before anything is changed.
         """
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
-            standings = self.standings()
-            plan = self._plan(standings, target, fake=fake)
-            self._refuse_late(standings, plan, force_order=force_order)
+            plan = self._plan(self.standings(), target, fake=fake)
+            late = self._late(plan, allowed=force_order)
             if not fake:
                 refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
             modules = [(s, self._load(s.file, "up")) for s in plan]
             brought = () if fake else self._bring_forward()
-            self.history.create()
-            late = {s.file.name for s in history.late(standings)}
             done = [self._apply(s.file, m, fake=fake, late=late) for s, m in modules]
-            waiting = tuple(s for s in self.standings() if s.state is State.WAITING)
+            left = [s for s in self.standings() if s.state in (State.WAITING, State.OFF)]
+            self.history.leave([s.file for s in left])
+        waiting = tuple(s for s in left if s.state is State.WAITING)
         return Outcome(done=tuple(done), externals=brought, waiting=waiting)
 
     def down(self, target: str | None = None, *, allow_data_loss: bool = False) -> Outcome:
@@ -156,21 +171,26 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Record pending files as applied without running them, through `target` if given."""
         return self.up(target, fake=True)
 
-    def pending(self, target: str | None = None) -> tuple[Standing, ...]:
-        """Return the files `up` would apply, in order."""
-        return self._plan(self.standings(), target, fake=False)
+    def pending(
+        self, target: str | None = None, *, allow_data_loss: bool = False, force_order: bool = False
+    ) -> tuple[Standing, ...]:
+        """Return the files `up` would apply, in order; refuses what `up` refuses."""
+        plan = self._plan(self.standings(), target, fake=False)
+        self._late(plan, allowed=force_order)
+        refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
+        return plan
 
-    def recorded(self, standing: Standing, direction: str = "up") -> tuple[str, ...]:
+    def recorded(self, standing: Standing) -> tuple[str, ...]:
         """Return the SQL a file hands to `migrator.migrate`, without running any of it."""
-        module = self._load(standing.file, direction)
-        return Recorder(self.database).record(module, direction, standing.file.name)
+        module = self._load(standing.file, "up")
+        return Recorder(self.database).record(module, "up", standing.file.name)
 
     def _plan(
         self, standings: Sequence[Standing], target: str | None, *, fake: bool
     ) -> tuple[Standing, ...]:
         named = next((s for s in standings if s.file.name == target), None)
         if target is not None and named is None:
-            raise MigrationError(f'there is no migration "{target}" in {self.directory}')
+            raise self._unknown(target, [s.file.name for s in standings])
         blocked = (State.WAITING, State.OFF)
         if named is not None and named.state in blocked and not fake:
             raise MigrationError(
@@ -193,15 +213,20 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             raise MigrationError(f'"{target}" is not an applied migration')
         return tuple(applied[: names.index(target) + 1])
 
-    def _refuse_late(
-        self, standings: Sequence[Standing], plan: Sequence[Standing], *, force_order: bool
-    ) -> None:
-        late = [s for s in history.late(standings) if s in plan]
-        if late and not force_order:
+    def _unknown(self, target: str, names: Sequence[str]) -> MigrationError:
+        meant = [name for name in names if name.startswith(target)]
+        hint = f'; did you mean "{meant[0]}"?' if meant else ""
+        return MigrationError(f'there is no migration "{target}" in "{self.directory}"{hint}')
+
+    def _late(self, plan: Sequence[Standing], *, allowed: bool) -> frozenset[str]:
+        """Return the names of planned files that come out of order; refuse them unless allowed."""
+        late = history.late(plan, self.history.entries(), self.history.waited())
+        if late and not allowed:
             raise HistoryConflict(
-                f'"{late[0].file.name}" is older than files already applied: give it the next '
-                f"free number, or run up with --force-order"
+                f'"{late[0]}" is older than files already applied: give it the next free '
+                f"number, or run up with --force-order"
             )
+        return frozenset(late)
 
     def _bring_forward(self) -> tuple[externals.Progress, ...]:
         return tuple(
@@ -210,18 +235,19 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         )
 
     def _load(self, file: MigrationFile, direction: str) -> ModuleType:
-        migration = playhouse.Migration(file.number, file.name, str(file.path), None)
+        # Not by playhouse's loader: it would read the file a second time, or its stale
+        # bytecode, and what runs must be what the digest says.
+        module = ModuleType(file.name)
+        module.__file__ = str(file.path)
         try:
-            module: ModuleType = migration.load()
-        except Exception as error:
-            raise MigrationError(
-                f'"{file.name}" cannot be loaded: {type(error).__name__}: {_line(error)}'
-            ) from error
+            exec(compile(file.content, str(file.path), "exec"), module.__dict__)
+        except (Exception, SystemExit) as error:
+            raise MigrationError(f'"{file.name}" cannot be loaded: {told(error, file)}') from error
         if getattr(module, direction, None) is None:
             remedy = (
                 "it cannot be reverted; write the way back as a new migration"
                 if direction == "down"
-                else "define it"
+                else "define up(migrator, db)"
             )
             raise MigrationError(f'"{file.name}" has no {direction}(): {remedy}')
         return module
@@ -231,33 +257,62 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     ) -> Done:
         note = "stamped" if fake else "out of order" if file.name in late else None
         started = time.monotonic()
+        self.history.create()
         with self._running(file, "up"):
             if not fake:
-                module.up(self.migrator, self.database)
-            with self.database.atomic():
-                self.history.record(file, note=note)
+                self._call(module.up, file)
+            self._record(lambda: self.history.record(file, note=note))
         return self._done(file, "recorded" if fake else "applied", started)
 
     def _revert(self, file: MigrationFile, module: ModuleType) -> Done:
         started = time.monotonic()
         with self._running(file, "down"):
-            module.down(self.migrator, self.database)
-            with self.database.atomic():
-                self.history.forget(file.name)
+            self._call(module.down, file)
+            self._record(lambda: self.history.forget(file.name))
         return self._done(file, "reverted", started)
+
+    def _call(self, function: Callable[..., object], file: MigrationFile) -> None:
+        self.report(f"running {file.name}")
+        before = self._transaction()
+        function(self.migrator, self.database)
+        if file.head.atomic and (self._idle() or self._transaction() != before):
+            raise MigrationError(
+                f'"{file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or say '
+                f"atomic = False; what it did before them stands"
+            )
+        self.database.execute_sql(_SESSION)
+
+    def _record(self, write: Callable[[], None]) -> None:
+        with self.database.atomic():
+            write()
 
     @contextmanager
     def _running(self, file: MigrationFile, direction: str) -> Iterator[None]:
-        kept = "nothing of it was kept" if file.head.atomic else "its earlier steps stand"
+        """Run a block as the file's head says, and name the file in what goes wrong."""
+        lock.require(self.database)
+        ended = False
         try:
             with self.migrator.migration_context(file.head.atomic):
-                yield
+                try:
+                    yield
+                except BaseException:
+                    ended = file.head.atomic and self._idle()
+                    raise
         except (FoundryError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            whole = file.head.atomic and not ended
+            kept = "nothing of it was kept" if whole else "its earlier steps stand"
             raise MigrationError(
-                f'"{file.name}" {direction} failed, {kept}: {_line(error)}'
+                f'"{file.name}" {direction} failed, {kept}: {told(error, file)}'
             ) from error
+
+    def _idle(self) -> bool:
+        connection = self.database.connection()
+        return bool(connection.info.transaction_status == TRANSACTION_STATUS_IDLE)
+
+    def _transaction(self) -> object:
+        return self.database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0]
 
     def _done(self, file: MigrationFile, verb: str, started: float) -> Done:
         done = Done(name=file.name, seconds=time.monotonic() - started)
@@ -273,12 +328,3 @@ def refuse_loss(losses: Sequence[tuple[MigrationFile, tuple[str, ...]]], *, allo
                 f'"{file.name}" loses {", ".join(lost)}: run again with --allow-data-loss '
                 f"if that is wanted"
             )
-
-
-def _line(error: BaseException) -> str:
-    """Return what the server or Python said in one line, without the row in DETAIL."""
-    cause = error.__cause__ or error
-    if isinstance(error, (DatabaseError, InterfaceError)):
-        primary = getattr(getattr(cause, "diag", None), "message_primary", None)
-        return str(primary) if primary else str(error).strip().splitlines()[0]
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

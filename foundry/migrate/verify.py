@@ -9,6 +9,7 @@ from enum import Enum
 from importlib import resources
 from typing import Any
 
+from peewee import DatabaseError, Field, ForeignKeyField
 from peewee import Index as PeeweeIndex
 
 from foundry import requirements
@@ -78,22 +79,43 @@ class _Question:
     def views(self) -> list[str]:
         return [o.name for o in self.schema.objects if isinstance(o, View) and not self.missing(o)]
 
-    def indexes(self) -> Iterator[PeeweeIndex]:
-        for model in self.schema.models:
-            for index in model._meta.fields_to_index():
-                if isinstance(index, PeeweeIndex) and not self.missing(index):
-                    yield index
-        for declared in self.schema.objects:
-            if isinstance(declared, Index) and not self.missing(declared):
-                yield declared
+    def indexes(self) -> list[tuple[str, str]]:
+        """Declared indexes this server can have, as pairs of table and name."""
+        found = [
+            (relation(model), index)
+            for model in self.schema.models
+            for index in model._meta.fields_to_index()
+        ]
+        found += [(relation(o.model), o) for o in self.schema.objects if isinstance(o, Index)]
+        return [
+            (table, str(vars(index)["_name"]))
+            for table, index in found
+            if isinstance(index, PeeweeIndex) and not self.missing(index)
+        ]
+
+    def fields(self) -> list[tuple[str, Field]]:
+        """Declared columns this server can have, with their tables."""
+        return [
+            (relation(model), field)
+            for model in self.schema.models
+            for field in model._meta.sorted_fields
+            if not self.missing(field)
+        ]
 
 
 def relations(runner: Runner, project: Project) -> tuple[Relation, ...]:
     """Return the declared tables and views that are there, in declared order."""
     question = _Question(runner, project)
     names = [*question.tables(), *question.external_tables(), *question.views()]
+    owners = {t: f"of {e.package}" for e in project.schema.externals for t in e.tables}
     return tuple(
-        Relation(name=name, kind=kind, columns=columns, indexes=indexes, comment=comment)
+        Relation(
+            name=name.strip('"'),
+            kind=kind,
+            columns=columns,
+            indexes=indexes,
+            comment=comment or owners.get(name, ""),
+        )
         for name, kind, columns, indexes, comment in question.rows("relations", names=names)
     )
 
@@ -108,7 +130,7 @@ def _migrations(question: _Question) -> Iterator[Check]:
     try:
         standings = question.runner.standings()
     except HistoryConflict as error:
-        yield Check(name="migrations", level=Level.BAD, detail=str(error))
+        yield _bad("migrations", str(error))
         return
     pending = [s.file.name for s in standings if s.state is State.PENDING]
     applied = sum(s.state is State.APPLIED for s in standings)
@@ -126,17 +148,30 @@ def _migrations(question: _Question) -> Iterator[Check]:
 def _tables(question: _Question) -> Iterator[Check]:
     names = [*question.tables(), *question.external_tables(), *question.views()]
     there = {row[0] for row in question.rows("relations", names=names)}
-    absent = [n for n in names if n.strip('"') not in there]
+    absent = [name for name in names if name not in there]
     yield _check("tables and views", f"{len(names)} of {len(names)} there", "missing", absent)
+    fields = question.fields()
+    columns = {"tables": [t for t, _ in fields], "columns": [f.column_name for _, f in fields]}
+    lacking = [row[0] for row in question.rows("lacking_columns", **columns)]
+    yield _check("columns", f"{len(fields)} there", "missing", lacking)
+
+
+def _keys(question: _Question) -> Iterator[Check]:
+    keys = [
+        (table, field.column_name, kind)
+        for table, field in question.fields()
+        for kind, wanted in (("p", field.primary_key), ("f", isinstance(field, ForeignKeyField)))
+        if wanted
+    ]
+    tables, columns, kinds = (list(part) for part in zip(*keys, strict=True)) if keys else ([],) * 3
+    lacking = question.rows("lacking_keys", tables=tables, columns=columns, kinds=kinds)
+    yield _check("keys", f"{len(keys)} there", "missing", [row[0] for row in lacking])
 
 
 def _indexes(question: _Question) -> Iterator[Check]:
-    wanted = {str(vars(index)["_name"]) for index in question.indexes()}
-    found = question.database.execute_sql(
-        "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('i', 'I') AND relname = ANY(%s)",
-        (list(wanted),),
-    )
-    absent = sorted(wanted - {row[0] for row in found.fetchall()})
+    wanted = question.indexes()
+    pairs = {"tables": [t for t, _ in wanted], "indexes": [n for _, n in wanted]}
+    absent = [row[0] for row in question.rows("lacking_indexes", **pairs)]
     yield _check("declared indexes", f"{len(wanted)} there", "missing", absent)
     tables = [*question.tables(), *question.external_tables()]
     invalid = [row[0] for row in question.rows("invalid_indexes", names=tables)]
@@ -161,19 +196,17 @@ def _extensions(question: _Question) -> Iterator[Check]:
 
 def _externals(question: _Question) -> Iterator[Check]:
     for progress in question.runner.progress():
-        name = f"{progress.name} tables"
-        if progress.known is None and not progress.done:
-            yield _note(name, f"left out: {progress.package} is not installed")
-        elif progress.known is None:
-            yield _note(name, f"at step {progress.done - 1}; {progress.package} is not installed")
+        name, package = f"{progress.name} tables", progress.external.package
+        step = f"at step {progress.done - 1}" if progress.done else "not made yet"
+        if progress.known is None:
+            state = step if progress.done else "left out"
+            yield _note(name, f"{state}: {package} is not installed here")
+        elif progress.newer:
+            yield _bad(name, f"{step}, {package} knows {progress.known - 1}: upgrade it")
+        elif progress.pending:
+            yield _bad(name, f"{step}, {package} has {progress.known - 1}: run up")
         else:
-            behind = [f"at step {progress.done - 1} of {progress.known - 1}"]
-            yield _check(
-                name,
-                f"at step {progress.done - 1}, as {progress.package} wants",
-                "run up",
-                behind if progress.pending else [],
-            )
+            yield Check(name=name, level=Level.OK, detail=f"{step}, as {package} wants")
 
 
 def _probes(question: _Question) -> Iterator[Check]:
@@ -182,8 +215,9 @@ def _probes(question: _Question) -> Iterator[Check]:
             continue
         try:
             count = question.database.execute_sql(declared.query).fetchone()[0]
-        except Exception as error:
-            yield _note(declared.name, f"could not be asked ({type(error).__name__})")
+        except DatabaseError:
+            # Tables that are missing, or closed to this role, are told of by other checks.
+            yield _note(declared.name, "could not be asked")
             continue
         if count:
             yield _note(declared.name, declared.message.format(count=count))
@@ -198,19 +232,20 @@ def _connection(question: _Question) -> Iterator[Check]:
         how = "encrypted" if encrypted else "local, not encrypted"
         yield Check(name="connection", level=Level.OK, detail=f"{how}, PostgreSQL {version}")
     else:
-        detail = "not encrypted: remove sslmode=disable from the URL"
-        yield Check(name="connection", level=Level.BAD, detail=detail)
+        yield _bad("connection", "not encrypted: remove sslmode=disable from the URL")
 
 
 def _privileges(question: _Question) -> Iterator[Check]:
-    lacking = [r[0] for r in question.rows("lacking_privileges", names=question.tables())]
-    yield _check("privileges", "read and write", "cannot read and write", lacking)
+    tables = [*question.tables(), *question.external_tables()]
+    lacking = question.rows("lacking_privileges", tables=tables, views=question.views())
+    yield _check("privileges", "read and write", "this role cannot", [row[0] for row in lacking])
 
 
 _QUESTIONS: tuple[Callable[[_Question], Iterator[Check]], ...] = (
     _connection,
     _migrations,
     _tables,
+    _keys,
     _indexes,
     _extensions,
     _externals,
@@ -221,8 +256,12 @@ _QUESTIONS: tuple[Callable[[_Question], Iterator[Check]], ...] = (
 
 def _check(name: str, good: str, bad: str, culprits: list[str]) -> Check:
     if culprits:
-        return Check(name=name, level=Level.BAD, detail=f"{bad}: {', '.join(culprits)}")
+        return _bad(name, f"{bad}: {', '.join(culprits)}")
     return Check(name=name, level=Level.OK, detail=good)
+
+
+def _bad(name: str, detail: str) -> Check:
+    return Check(name=name, level=Level.BAD, detail=detail)
 
 
 def _note(name: str, detail: str) -> Check:

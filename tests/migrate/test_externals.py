@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from support.migrations import rows, tables, url_of
 
-from foundry.database import Database, Target, connect
+from foundry.database import Database, Target, connect, resolve
 from foundry.errors import Refused
-from foundry.migrate import Runner, load, up
+from foundry.migrate import Level, Runner, load, up
 from foundry.migrate.externals import bring_forward
+from foundry.migrate.history import State
+from foundry.migrate.verify import verify
 from foundry.schema import (
     Checkpoint,
     CheckpointBlob,
@@ -34,8 +36,24 @@ from psycopg.rows import dict_row
 
 LATEST = len(PostgresSaver.MIGRATIONS) - 1
 
-# What langgraph-checkpoint-postgres 2.0.0 made: its steps 0 to 4.
-VERSION_2_0_0 = PostgresSaver.MIGRATIONS[:5]
+# What langgraph-checkpoint-postgres 2.0.0 made, its steps 0 to 4.
+VERSION_2_0_0 = (
+    "CREATE TABLE checkpoint_migrations (v INTEGER PRIMARY KEY)",
+    "CREATE TABLE checkpoints (thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL DEFAULT '',"
+    " checkpoint_id TEXT NOT NULL, parent_checkpoint_id TEXT, type TEXT,"
+    " checkpoint JSONB NOT NULL, metadata JSONB NOT NULL DEFAULT '{}',"
+    " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id))",
+    "CREATE TABLE checkpoint_blobs (thread_id TEXT NOT NULL,"
+    " checkpoint_ns TEXT NOT NULL DEFAULT '', channel TEXT NOT NULL, version TEXT NOT NULL,"
+    " type TEXT NOT NULL, blob BYTEA,"
+    " PRIMARY KEY (thread_id, checkpoint_ns, channel, version))",
+    "CREATE TABLE checkpoint_writes (thread_id TEXT NOT NULL,"
+    " checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL,"
+    " task_id TEXT NOT NULL, idx INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT,"
+    " blob BYTEA NOT NULL,"
+    " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx))",
+    "ALTER TABLE checkpoint_blobs ALTER COLUMN blob DROP NOT NULL",
+)
 
 
 @pytest.fixture
@@ -56,8 +74,14 @@ def old(empty: Target) -> Iterator[Database]:
 
 
 def shape(target: Target) -> list[tuple[object, ...]]:
-    """Columns and indexes of LangGraph's four tables."""
-    return rows(
+    """Columns, keys and indexes of LangGraph's four tables."""
+    keys = rows(
+        target,
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid::regclass::text LIKE %s ORDER BY 1",
+        "checkpoint%",
+    )
+    return keys + rows(
         target,
         "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
         " pg_get_expr(d.adbin, d.adrelid) FROM pg_class AS c"
@@ -73,14 +97,16 @@ def shape(target: Target) -> list[tuple[object, ...]]:
 def test_the_tables_equal_those_of_setup(empty: Target, server: Any) -> None:
     """What the package's own setup() makes is what `up` makes."""
     own = server.create()
-    with PostgresSaver.from_conn_string(server.url(own)) as saver:
-        saver.setup()
-    up(empty)
-    assert shape(connect(server.url(own), bind=False).target) == shape(empty)
+    try:
+        with PostgresSaver.from_conn_string(server.url(own)) as saver:
+            saver.setup()
+        up(empty)
+        assert shape(resolve(server.url(own))) == shape(empty)
+    finally:
+        server.drop(own)
     assert [(n,) for n in range(LATEST + 1)] == rows(
         empty, "SELECT v FROM checkpoint_migrations ORDER BY v"
     )
-    server.drop(own)
 
 
 def test_the_tables_of_2_0_0_are_upgraded_and_keep_their_rows(old: Database, empty: Target) -> None:
@@ -122,6 +148,31 @@ def test_tables_newer_than_the_package_are_refused(migrated: Target) -> None:
     database.close_all()
     with pytest.raises(Refused, match="upgrade langgraph-checkpoint-postgres"):
         up(migrated)
+    with Runner.opened(migrated, load().settings) as runner:
+        assert all(s.state is not State.PENDING for s in runner.standings())
+        checks = {c.name: c for c in verify(runner, load())}
+    assert Level.BAD is checks["langgraph tables"].level
+
+
+def test_an_invalid_index_is_built_again_though_no_step_is_missing(migrated: Target) -> None:
+    """Also when the numbers of the steps were lost."""
+    database = connect(url_of(migrated), bind=False)
+    invalid = "SELECT FROM pg_index WHERE NOT indisvalid"
+    with database.connection_context():
+        database.execute_sql(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'checkpoints_thread_id_idx'::regclass"
+        )
+        assert 1 == len(rows(migrated, invalid))
+        up(migrated)
+        assert [] == rows(migrated, invalid)
+        database.execute_sql(
+            "TRUNCATE checkpoint_migrations; UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'checkpoint_blobs_thread_id_idx'::regclass"
+        )
+        up(migrated)
+        assert [] == rows(migrated, invalid)
+    database.close_all()
 
 
 def test_a_second_run_does_nothing(migrated: Target) -> None:
@@ -147,7 +198,8 @@ def test_ten_runs_at_once_on_an_empty_database_all_succeed(empty: Target) -> Non
     ]
     ended = [(process.communicate()[1], process.returncode) for process in running]
     assert [("", 0)] * 10 == ended
-    assert [(4,)] == rows(empty, "SELECT count(*) FROM foundry_migration")
+    assert [(1,)] == rows(empty, "SELECT DISTINCT count(*) FROM foundry_migration GROUP BY name")
+    assert "checkpoint" in tables(empty)
 
 
 def test_without_the_package_its_tables_are_left_out_and_arrive_later(
@@ -163,8 +215,8 @@ def test_without_the_package_its_tables_are_left_out_and_arrive_later(
     without = replace(project.settings, externals=(absent,))
     with Runner.opened(empty, without) as runner:
         outcome = runner.up()
-    (line,) = notices(outcome)
-    assert "pip install langgraph-checkpoint-postgres" in line
+    (line,) = [line for line in notices(outcome) if "langgraph" in line]
+    assert "pip install 'cerina-foundry[langgraph]'" in line
     assert "messages" in tables(empty)
     assert not {"checkpoints", "checkpoint"} & tables(empty)
     with Runner.opened(empty, project.settings) as runner:
@@ -204,7 +256,7 @@ def test_the_sync_saver_writes_reads_lists_and_deletes_without_setup(
 
 def test_the_async_saver_passes_langgraphs_conformance_suite(migrated: Target) -> None:
     """Every capability it has passes in full; a saver without any would pass vacuously."""
-    conformance = pytest.importorskip("langgraph.checkpoint.conformance")
+    from langgraph.checkpoint import conformance
 
     @conformance.checkpointer_test(name="AsyncPostgresSaver")
     async def saver() -> Any:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from playhouse.migrations import Migration as StockMigration
 from playhouse.migrations import Runner as StockRunner
 from support.migrations import rows, settings, table, tables, up, url_of, write
+from support.server import Server
 
-from foundry.database import Database, Target, connect
-from foundry.errors import DataLoss, HistoryConflict, LockTimeout, MigrationError
+from foundry.database import Database, Target, connect, resolve
+from foundry.errors import (
+    DataLoss,
+    DeclarationError,
+    HistoryConflict,
+    LockTimeout,
+    MigrationError,
+)
 from foundry.migrate import Runner
 from foundry.migrate.history import State
 from foundry.migrate.lock import held
@@ -228,6 +237,7 @@ def test_stamp_records_without_running_and_leaves_waiting_files(
     with Runner.opened(empty, settings(directory)) as runner:
         assert ["0001_a"] == [d.name for d in runner.fake().done]
         assert ["0002_b"] == [d.name for d in runner.fake("0002_b").done]
+    assert [("stamped",)] * 2 == rows(empty, "SELECT note FROM schema_migration_step")
     assert {"schema_migration", "schema_migration_step"} == tables(empty)
 
 
@@ -244,6 +254,197 @@ def test_two_directories_have_histories_of_their_own(
         assert ["0001_x"] == [d.name for d in runner.up().done]
     assert [("0001_a",)] == rows(empty, "SELECT name FROM schema_migration")
     assert [("0001_x",)] == rows(empty, "SELECT name FROM other")
+
+
+def test_the_text_that_was_hashed_is_the_text_that_runs(empty: Target, directory: Path) -> None:
+    """Not bytecode of an earlier text of the same size and time."""
+    path = table(directory, "0001_a", "t1")
+    os.utime(path, (1e9, 1e9))
+    StockMigration.load_directory(str(directory))[0].load()
+    table(directory, "0001_a", "t2")
+    os.utime(path, (1e9, 1e9))
+    up(empty, directory)
+    assert "t2" in tables(empty)
+    assert "t1" not in tables(empty)
+
+
+def test_the_history_is_found_along_the_whole_search_path(empty: Target, directory: Path) -> None:
+    """A schema that comes first later on must not make every file look new."""
+    table(directory, "0001_a", "a")
+    up(empty, directory)
+    execute(empty, 'CREATE SCHEMA "postgres"')
+    assert () == up(empty, directory)
+    table(directory, "0002_b", "b")
+    assert ("0002_b",) == up(empty, directory)
+    assert [(2,)] == rows(empty, "SELECT count(*) FROM public.schema_migration")
+
+
+def test_a_file_that_changes_its_session_does_not_change_the_next_one(
+    empty: Target, directory: Path
+) -> None:
+    """pg_dump's output empties the search_path."""
+    write(
+        directory, "0001_a",
+        "CREATE TABLE public.a (id int); SELECT set_config('search_path', '', false)",
+    )  # fmt: skip
+    write(directory, "0002_b", "CREATE TABLE b AS SELECT '\\d' AS t")
+    execute(empty, f'ALTER DATABASE "{empty.dbname}" SET standard_conforming_strings = off')
+    assert ("0001_a", "0002_b") == up(empty, directory)
+    assert [(2,)] == rows(empty, "SELECT length(t) FROM b")
+
+
+@pytest.mark.parametrize("where", ["import", "up"])
+def test_a_file_that_exits_is_an_error(empty: Target, directory: Path, where: str) -> None:
+    """exit(0) must not look like success."""
+    text = "import sys\ndef up(migrator, db):\n    sys.exit(0)\n"
+    (directory / "0001_a.py").write_text(
+        text if where == "up" else f"import sys\nsys.exit()\n{text}"
+    )
+    with pytest.raises(MigrationError, match=r"it calls exit\(\)"):
+        up(empty, directory)
+    assert [("0001_a", State.PENDING)] == states(empty, directory)
+
+
+def test_a_commit_in_an_atomic_file_is_told(empty: Target, directory: Path) -> None:
+    """What it did stands, so the message does not say that nothing was kept."""
+    write(directory, "0001_a", "CREATE TABLE a (id int); COMMIT; CREATE TABLE b (id int)")
+    with pytest.raises(MigrationError, match="ends its own transaction"):
+        up(empty, directory)
+    write(directory, "0001_a", "CREATE TABLE c (id int); COMMIT")
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n"
+        "    migrator.migrate(migrator.sql('COMMIT'), migrator.sql('SELECT 1/0'))\n"
+    )
+    with pytest.raises(MigrationError, match="its earlier steps stand: division by zero"):
+        up(empty, directory)
+
+
+def test_a_run_that_lost_its_lock_stops(empty: Target, directory: Path) -> None:
+    """DISCARD ALL gives it away, and another run would begin."""
+    write(directory, "0001_a", "DISCARD ALL", head="atomic = False")
+    table(directory, "0002_b", "b")
+    with pytest.raises(MigrationError, match="the migration lock was lost"):
+        up(empty, directory)
+    assert "b" not in tables(empty)
+
+
+def test_what_a_file_raises_is_told_by_type_and_line(empty: Target, directory: Path) -> None:
+    """The text of an exception may hold a URL with its password."""
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n    raise RuntimeError('postgresql://me:s3cr3t@h/x')\n"
+    )
+    with pytest.raises(MigrationError, match=r"kept: RuntimeError \(line 2\)$"):
+        up(empty, directory)
+
+
+def test_a_value_that_cannot_be_converted_is_not_shown(empty: Target, directory: Path) -> None:
+    """The server quotes it in the first line of its message."""
+    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary')")
+    write(directory, "0002_b", "ALTER TABLE a ALTER t TYPE int USING t::int")
+    with pytest.raises(MigrationError, match="invalid input syntax for type integer") as caught:
+        up(empty, directory)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_single_percent_sign_is_explained(empty: Target, directory: Path) -> None:
+    """The driver's own message is about a tuple."""
+    write(directory, "0001_a", "SELECT 'a' LIKE '%s'")
+    with pytest.raises(MigrationError, match="write a literal % in SQL as %%"):
+        up(empty, directory)
+
+
+def test_a_file_that_requires_something_comes_late_only_if_it_waited(
+    empty: Target, directory: Path
+) -> None:
+    """A new file with an old number is out of order, whatever it requires."""
+    table(directory, "0002_b", "b")
+    up(empty, directory)
+    write(directory, "0001_a", "CREATE TABLE a (id int)", head='requires = ("extension:plpgsql",)')
+    with pytest.raises(HistoryConflict, match='"0001_a" is older than files already applied'):
+        up(empty, directory)
+    with (
+        Runner.opened(empty, settings(directory)) as runner,
+        pytest.raises(HistoryConflict),
+    ):
+        runner.pending()
+
+
+def test_a_run_with_nothing_to_do_needs_no_right_to_create(
+    server: Server, empty: Target, directory: Path
+) -> None:
+    """An application may check at its start; with something to do it is told what it lacks."""
+    table(directory, "0001_a", "a")
+    up(empty, directory)
+    with server.role() as name:
+        execute(empty, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+        execute(empty, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        low = resolve(server.url_as(name, empty.dbname))
+        assert () == up(low, directory)
+        table(directory, "0002_b", "b")
+        with pytest.raises(MigrationError, match=r"permission denied .*; run it as a role that"):
+            up(low, directory)
+        execute(empty, f"DROP OWNED BY {name}")
+
+
+def test_an_extension_this_role_may_not_create_is_waited_for(
+    server: Server, empty: Target, directory: Path
+) -> None:
+    """It is there once it is installed, by whomever."""
+    head = 'requires = ("extension:pg_stat_statements",)'
+    write(directory, "0001_a", "CREATE TABLE a (id int)", head=head)
+    with server.role() as name:
+        execute(empty, f"GRANT CREATE ON SCHEMA public TO {name}")
+        low = resolve(server.url_as(name, empty.dbname))
+        assert () == up(low, directory)
+        execute(empty, "CREATE EXTENSION pg_stat_statements")
+        assert ("0001_a",) == up(low, directory)
+        execute(empty, f"DROP OWNED BY {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("customers", "a table of somebody else"), ("h" * 59, "at most 58 bytes")]
+)
+def test_a_table_that_is_no_history_is_not_written_to(
+    empty: Target, directory: Path, name: str, said: str
+) -> None:
+    """`--table` with a mistake in it."""
+    execute(empty, "CREATE TABLE customers (id int, name text, applied timestamp, vip bool)")
+    table(directory, "0001_a", "a")
+    with (
+        pytest.raises(MigrationError, match=said),
+        Runner.opened(empty, settings(directory, table=name)),
+    ):
+        pass
+
+
+def test_an_external_that_nobody_declares_is_refused(empty: Target, directory: Path) -> None:
+    """A typing mistake would wait for ever."""
+    write(directory, "0001_a", "SELECT 1", head='requires = ("external:langgrph",)')
+    with pytest.raises(DeclarationError, match='"0001_a" requires "external:langgrph"'):
+        up(empty, directory)
+
+
+def test_showing_sql_never_opens_another_connection(empty: Target, directory: Path) -> None:
+    """A file that asks for one cannot be shown."""
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n    db.cursor().execute('CREATE TABLE a (id int)')\n"
+    )
+    write(directory, "0002_b", "SELECT nextval('s')")
+    execute(empty, "CREATE SEQUENCE s")
+    with Runner.opened(empty, settings(directory)) as runner:
+        first, second = runner.pending()
+        with pytest.raises(MigrationError, match="cannot be shown as SQL"):
+            runner.recorded(first)
+        assert ("SELECT nextval('s');",) == runner.recorded(second)
+    assert [(1, False)] == rows(empty, "SELECT last_value, is_called FROM s")
+    assert set() == tables(empty)
+
+
+def execute(target: Target, statement: str) -> None:
+    database = connect(url_of(target), bind=False)
+    with database.connection_context():
+        database.execute_sql(statement)
+    database.close_all()
 
 
 def test_ten_runs_at_once_apply_every_file_once_and_all_succeed(
@@ -278,7 +479,7 @@ def test_a_run_that_is_held_up_longer_than_wait_says_by_whom(
         (pid,) = other.execute_sql("SELECT pg_backend_pid()").fetchone()
         with (
             Runner.opened(empty, settings(directory, wait=0.3)) as runner,
-            pytest.raises(LockTimeout, match=rf"another run \(pid {pid}, application"),
+            pytest.raises(LockTimeout, match=rf"another run \(server process {pid}, application"),
         ):
             runner.up()
     other.close_all()

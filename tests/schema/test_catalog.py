@@ -11,6 +11,8 @@ from support.migrations import rows
 
 from foundry.database import Target
 
+pytestmark = pytest.mark.usefixtures("vector")
+
 UUID, TEXT, JSONB = "uuid", "text", "jsonb"
 TZ, TS, VARCHAR = "timestamp with time zone", "timestamp without time zone", "character varying"
 NOW, UTC_NOW = "now()", "CURRENT_TIMESTAMP"

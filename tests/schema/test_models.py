@@ -150,6 +150,7 @@ def test_langgraphs_tables_are_read_only(database: Database, model: Any, write: 
         write(model)
 
 
+@pytest.mark.usefixtures("vector")
 def test_a_similarity_search_over_few_rows_is_exact(database: Database) -> None:
     """The IVFFlat index has one list, so going through it visits every row."""
     session = Session.create(user=User.create())

@@ -96,6 +96,23 @@ def test_messages_are_written_and_read_through_the_model(plain: Target) -> None:
     proxy.initialize(before)
 
 
+def test_a_join_that_names_the_model_works_as_well(plain: Target) -> None:
+    """A model among the selected things stands for its columns that are there."""
+    up(plain)
+    before = proxy.obj
+    database = connect(url_of(plain))
+    with database.connection_context():
+        session = Session.create(user=User.create(name="Ada"), type="chat")
+        Message.create(session=session, role="user", content="hello")
+        (joined,) = Message.select(Message, Session).join(Session)
+        assert ("hello", "chat") == (joined.content, joined.session.type)
+        (turned,) = Session.select(Session, Message).join(Message)
+        assert ("chat", "hello") == (turned.type, turned.message.content)
+        assert ["hello"] == [m.content for m in Message.select(Message)]
+    database.close_all()
+    proxy.initialize(before)
+
+
 def test_create_tables_leaves_the_embedding_out_as_well(plain: Target) -> None:
     """Peewee's own way to make tables, on the same models."""
     database = connect(url_of(plain), bind=False)
