@@ -1,47 +1,28 @@
-"""A real PostgreSQL for every test: the server of DATABASE_URL, else the embedded one."""
+"""Databases for foundry's own tests, from its own pytest plugin (see docs/testing.md)."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
 from hypothesis import settings
 from support.server import Server
 
-from foundry import embedded, migrate
 from foundry.database import Database, Target, connect, proxy, resolve
+
+if TYPE_CHECKING:
+    from foundry.fixtures.lease import Bench
 
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
-
-
-def _given() -> tuple[Callable[[str], str], str] | None:
-    url = os.environ.get("DATABASE_URL", "")
-    if not url:
-        return None
-    params = psycopg2.extensions.parse_dsn(url)
-
-    def named(dbname: str) -> str:
-        words = {**params, "dbname": dbname}
-        query = "&".join(f"{k}={_quoted(str(v))}" for k, v in words.items())
-        return f"postgresql:///?{query}"
-
-    psycopg2.connect(named("postgres")).close()  # a bad DATABASE_URL fails, here and now
-    return named, "the server of DATABASE_URL"
-
-
-def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +35,9 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(open_folder: Path) -> Iterator[Server]:
+def server(_foundry_bench: Bench) -> Server:
     """The server the tests of this process share."""
-    given = _given()
-    if given:
-        yield Server(url=given[0], described=given[1], names=itertools.count())
-        return
-    data = open_folder / "server"
-    running = embedded.acquire(data)
-    described = f"the embedded PostgreSQL {running.version}"
-    yield Server(url=running.url, described=described, names=itertools.count())
-    embedded.release(data)
-    embedded.stop(data)
+    return Server(_foundry_bench)
 
 
 @pytest.fixture
@@ -76,38 +48,25 @@ def empty(server: Server) -> Iterator[Target]:
     server.drop(name)
 
 
-@pytest.fixture(scope="session")
-def template(server: Server) -> Iterator[str]:
-    """The name of a database with foundry's schema, to be cloned and left alone."""
-    name = server.create()
-    migrate.up(resolve(server.url(name)))
-    yield name
+@pytest.fixture
+def migrated(server: Server) -> Iterator[Target]:
+    """A database of its own with foundry's schema and no rows."""
+    name = server.clone()
+    yield resolve(server.url(name))
     server.drop(name)
 
 
 @pytest.fixture
 def vector(migrated: Target) -> None:
     """Skip where the server has no pgvector."""
-    if not _has_column(migrated):
-        pytest.skip("this server has no pgvector")
-
-
-def _has_column(target: Target) -> bool:
-    connection = psycopg2.connect(**target.params)
+    connection = psycopg2.connect(**migrated.params)
     try:
         cursor = connection.cursor()
         cursor.execute("SELECT FROM pg_attribute WHERE attname = 'embedding'")
-        return cursor.rowcount > 0
+        if not cursor.rowcount:
+            pytest.skip("this server has no pgvector")
     finally:
         connection.close()
-
-
-@pytest.fixture
-def migrated(server: Server, template: str) -> Iterator[Target]:
-    """A database of its own with foundry's schema and no rows."""
-    name = server.create(template=template)
-    yield resolve(server.url(name))
-    server.drop(name)
 
 
 @pytest.fixture
@@ -119,10 +78,3 @@ def database(migrated: Target, server: Server) -> Iterator[Database]:
         yield pool
     pool.close_all()
     proxy.initialize(before)
-
-
-def pytest_report_header() -> str:
-    """Say which server the tests will run on."""
-    if os.environ.get("DATABASE_URL"):
-        return "foundry: PostgreSQL of DATABASE_URL"
-    return f"foundry: embedded PostgreSQL, binaries in {embedded.find_binaries()}"

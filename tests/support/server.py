@@ -1,52 +1,58 @@
-"""The server tests create databases and roles on."""
+"""The server tests create databases and roles on: the one of foundry's own pytest plugin."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from urllib.parse import quote
 
 import psycopg2
 from psycopg2 import sql
 
+from foundry.fixtures.lease import Bench
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Server:
-    """A server tests may create databases on."""
+    """A server tests may create databases on; they are dropped with the run at the latest."""
 
-    url: Callable[[str], str]
-    described: str
-    names: Iterator[int]
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._roles = 0
+
+    def url(self, dbname: str) -> str:
+        """Return the URL of a database."""
+        return self._bench.server.url(dbname)
 
     def admin(self, statement: sql.Composable) -> None:
-        """Run a statement in the database `postgres`, outside a transaction."""
-        connection = psycopg2.connect(self.url("postgres"))
-        try:
-            connection.autocommit = True
-            connection.cursor().execute(statement)
-        finally:
-            connection.close()
+        """Run a statement in the maintenance database, outside a transaction."""
+        with closing(self._bench.server.admin()) as session:
+            session.cursor().execute(statement)
 
-    def create(self, *, template: str = "template0") -> str:
-        """Create a database of a name nobody has; returns the name."""
-        name = f"foundry_test_{os.getpid()}_{next(self.names)}"
-        self.admin(
-            sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
+    def create(self) -> str:
+        """Create a database with nothing in it; returns its name."""
+        return self._as_any(self._bench.janitor.create())
+
+    def clone(self) -> str:
+        """Create a database with foundry's tables and no rows; returns its name."""
+        return self._as_any(self._bench.clone())
+
+    def _as_any(self, name: str) -> str:
+        # The fixtures fix time zone and search_path; these tests are about databases that
+        # nobody prepared.
+        for reset in ("DATABASE {}", "ROLE CURRENT_USER IN DATABASE {}"):
+            self.admin(sql.SQL(f"ALTER {reset} RESET ALL").format(sql.Identifier(name)))
         return name
 
     def drop(self, name: str) -> None:
         """Drop a database, ending the sessions in it."""
-        self.admin(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._bench.janitor.drop(name)
 
     @contextmanager
     def role(self) -> Iterator[str]:
         """A role that may log in and nothing else."""
-        name = f"foundry_role_{os.getpid()}_{next(self.names)}"
+        self._roles += 1
+        name = f"foundry_role_{os.getpid()}_{self._roles}"
         self.admin(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
         yield name
         self.admin(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))

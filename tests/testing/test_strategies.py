@@ -37,7 +37,7 @@ from foundry.fixtures.strategies import (
 from foundry.schema.base import has_column
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-QUIET = settings(database=None, deadline=None, max_examples=500)
+QUIET = settings(database=None, deadline=None, max_examples=100)
 WRITABLE = schema.SCHEMA.models
 
 

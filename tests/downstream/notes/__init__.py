@@ -1,0 +1,1 @@
+"""A notes application: accounts, notes, tags. It knows Peewee, and nothing of foundry."""
