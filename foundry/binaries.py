@@ -132,6 +132,9 @@ def _copy(bindir: Path, data: Path) -> Path:
                 )
             _open_up(unfinished)
             unfinished.rename(copy)
+    except BaseException:
+        shutil.rmtree(copy.with_name(f"{copy.name}.new"), ignore_errors=True)
+        raise
     finally:
         os.close(lock)
     return result

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -258,8 +260,33 @@ def initialise(server: Server, account: Account | None, start: int) -> None:
 
 def _not_initialised(data: Path, said: str) -> EmbeddedError:
     if "No space left" in said:
-        return EmbeddedError(f'no space left in "{data}": free some, or set "FOUNDRY_DATA"')
+        return no_space(data)
     # initdb quotes the server it ran, with the time and the process before the level.
     fault = re.search(r"\b(?:FATAL|PANIC|ERROR|error): +(.+)", said)
     words = fault[1] if fault else " ".join(said.split()) or "initdb gave no reason"
     return EmbeddedError(f'cannot create a cluster in "{data}": {words}')
+
+
+def no_space(data: Path) -> EmbeddedError:
+    """The error for a disk that is full."""
+    return EmbeddedError(f'no space left in "{data}": free some, or set "FOUNDRY_DATA"')
+
+
+@contextmanager
+def in_one_line(data: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into an EmbeddedError of one line."""
+    try:
+        yield
+    except OSError as error:
+        # shutil.Error, of a copy that failed, has no number but the texts of all its files.
+        if error.errno == errno.ENOSPC or "No space left" in str(error):
+            raise no_space(data) from error
+        if isinstance(error, shutil.Error):
+            text = f'cannot copy the programs to "{data}": {error.args[0][0][2]}'
+            raise EmbeddedError(text) from error
+        reason = (error.strerror or str(error)).lower()
+        where = f' at "{error.filename}"' if error.filename else ""
+        raise EmbeddedError(
+            f'cannot use data folder "{data}": {reason}{where}; set "FOUNDRY_DATA" to a '
+            "folder of yours with space in it"
+        ) from error

@@ -32,6 +32,7 @@ from foundry.cluster import (
     Server,
     clear_leftovers,
     has_socket_folder,
+    in_one_line,
     initialise,
     make_folder,
     make_socket_folder,
@@ -119,7 +120,7 @@ def acquire(data: Path | None = None) -> Server:
     _refuse_windows()
     folder = _resolved(data)
     source = find_binaries()
-    with _mutex, _in_one_line(folder):
+    with _mutex, in_one_line(folder):
         server, users = _held.get((folder, source), (None, None))
         if server and _probe(server, DATABASE) == "up":
             return server
@@ -152,7 +153,7 @@ def stop(data: Path | None = None) -> bool:
     """End a running server whoever uses it; False when none runs."""
     _refuse_windows()
     folder = _resolved(data)
-    with _mutex, _in_one_line(folder):
+    with _mutex, in_one_line(folder):
         ended = [_stop(locks) for locks in sorted(folder.glob("pg*.locks"))]
         release(folder)
     return any(ended)
@@ -187,19 +188,6 @@ def _refuse_windows() -> None:
 
 def _resolved(data: Path | None) -> Path:
     return Path(os.path.realpath(data if data is not None else data_folder()))
-
-
-@contextmanager
-def _in_one_line(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        where = f' at "{error.filename}"' if error.filename else ""
-        raise EmbeddedError(
-            f'cannot use data folder "{folder}": {reason}{where}; set "FOUNDRY_DATA" to a '
-            "folder of yours with space in it"
-        ) from error
 
 
 def _claim(path: Path, mode: int, seconds: float) -> int:

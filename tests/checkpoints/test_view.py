@@ -311,6 +311,13 @@ def test_one_thread_is_read_by_keys(store: Store, thread: str, analyzed: bool) -
         from generate_series(1, 5000) as n on conflict do nothing
         """
     )
+    store.connection.execute(
+        """
+        insert into checkpoint_writes
+        select 't' || n % 500, '', n::text, 'k', 0, 'c', 'null', ''
+        from generate_series(1, 5000) as n on conflict do nothing
+        """
+    )
     if analyzed:
         store.connection.execute("analyze checkpoints, checkpoint_blobs, checkpoint_writes")
     (row,) = store.connection.execute(

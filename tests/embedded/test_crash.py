@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,9 @@ def test_a_cluster_that_cannot_be_made_is_told_by_its_first_fault(
     myself: Person, data: Path
 ) -> None:
     """Without the time, the process and what else initdb prints about its progress."""
+    embedded.acquire(data)  # where the programs have to be copied, they are now
+    embedded.stop(data)
+    shutil.rmtree(next(data.glob("pg[0-9][0-9]")))
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
     code += "from pathlib import Path; from foundry import embedded as e\n"
     code += "try: e.acquire(Path(sys.argv[1]))\nexcept e.EmbeddedError as error: print(error)"

@@ -204,14 +204,14 @@ def test_the_user_s_own_settings_do_no_harm(myself: Person, data: Path) -> None:
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"no PostgreSQL 15 in {DEBIAN}")
 @needs_wheel
-def test_each_major_version_has_its_own_cluster(myself: Person, stopped: Path) -> None:
+def test_each_major_version_has_its_own_cluster(myself: Person, data: Path) -> None:
     """Both run at the same time, and one `stop` ends both."""
-    _, newer = myself.joins(stopped, FOUNDRY_PGBIN="")
-    _, older = myself.joins(stopped, FOUNDRY_PGBIN=str(DEBIAN))
+    _, newer = myself.joins(data, FOUNDRY_PGBIN="")
+    _, older = myself.joins(data, FOUNDRY_PGBIN=str(DEBIAN))
     assert ask(older, "SHOW server_version").startswith("15.")
     assert not ask(newer, "SHOW server_version").startswith("15.")
-    assert (stopped / "pg15" / "PG_VERSION").exists()
-    assert embedded.stop(stopped)
+    assert (data / "pg15" / "PG_VERSION").exists()
+    assert embedded.stop(data)
     assert not answers(older)
     assert not answers(newer)
 

@@ -131,27 +131,31 @@ def test_the_embedding_arrives_with_the_extension(
         pytest.skip("pgvector cannot be installed into Debian's server here")
     up(plain)
     database = connect(url_of(plain), bind=False)
-    with database.connection_context(), database.bind_ctx([User, Session, Message]):
-        session = Session.create(user=User.create(name="Ada"))
-        Message.create(session=session, role="user", content="hello")
-        _install_vector(plain_server.bindir.parent)
-        outcome = up(plain)
-        assert ["0002_message_embedding"] == [done.name for done in outcome.done]
-        (message,) = Message.select()
-        assert ("hello", None) == (message.content, message.embedding)
+    installed = []
+    try:
+        with database.connection_context(), database.bind_ctx([User, Session, Message]):
+            session = Session.create(user=User.create(name="Ada"))
+            Message.create(session=session, role="user", content="hello")
+            installed = _install_vector(plain_server.bindir.parent)
+            outcome = up(plain)
+            assert ["0002_message_embedding"] == [done.name for done in outcome.done]
+            (message,) = Message.select()
+            assert ("hello", None) == (message.content, message.embedding)
         assert [(True,)] == rows(
             plain,
             "SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass",
             "idx_messages_embedding",
         )
-    database.close_all()
+    finally:
+        database.close_all()
+        for path in installed:  # the other tests of this server do without
+            path.unlink()
 
 
-def _install_vector(root: Path) -> None:
+def _install_vector(root: Path) -> list[Path]:
     original = embedded_root()
-    for path in original.rglob("vector*"):
-        if path.is_file() and "include" not in path.parts:
-            shutil.copy2(path, root / path.relative_to(original))
+    files = [p for p in original.rglob("vector*") if p.is_file() and "include" not in p.parts]
+    return [Path(shutil.copy2(path, root / path.relative_to(original))) for path in files]
 
 
 def embedded_root() -> Path:

@@ -1,4 +1,4 @@
-"""Accounts and their notes, in SQL."""
+"""Accounts and their notes, in SQL; indexes have the names that Peewee gives them."""
 
 down_loses = ("every account and note",)
 
@@ -9,7 +9,7 @@ def up(migrator, db):
             """
             CREATE TABLE account (
                 id serial PRIMARY KEY,
-                email varchar(120) NOT NULL UNIQUE,
+                email varchar(120) NOT NULL,
                 plan varchar(10) NOT NULL,
                 joined timestamp NOT NULL
             )
@@ -26,6 +26,8 @@ def up(migrator, db):
             )
             """
         ),
+        migrator.sql("CREATE UNIQUE INDEX account_email ON account (email)"),
+        migrator.sql("CREATE INDEX note_account_id ON note (account_id)"),
         migrator.sql("CREATE UNIQUE INDEX note_account_id_title ON note (account_id, title)"),
     )
 

@@ -6,6 +6,7 @@ down_loses = ("the place of every note",)
 
 def up(migrator, db):
     migrator.migrate(
+        migrator.sql("CREATE EXTENSION IF NOT EXISTS vector"),
         migrator.sql(
             """
             CREATE TABLE notevector (
@@ -13,7 +14,7 @@ def up(migrator, db):
                 place vector(3) NOT NULL
             )
             """
-        )
+        ),
     )
 
 

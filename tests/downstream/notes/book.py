@@ -1,6 +1,6 @@
 """What the application does with its tables."""
 
-from notes.models import Account, Note, NoteTag, NoteVector, Tag, db
+from notes.models import Note, NoteTag, NoteVector, Tag, db
 
 
 def write(account, title, *, tags=(), **columns):

@@ -1,11 +1,20 @@
 """The application on rows that Hypothesis makes of its models."""
 
 import pytest
-from foundry.fixtures.strategies import each_example, from_model, jsonb, rows, save, save_all, vectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from notes import book
 from notes.models import Account, Note, NoteTag, NoteVector, Tag
+
+from foundry.fixtures.strategies import (
+    each_example,
+    from_model,
+    jsonb,
+    rows,
+    save,
+    save_all,
+    vectors,
+)
 
 # The fixture is one for all examples; each_example undoes what each of them wrote.
 examples = settings(

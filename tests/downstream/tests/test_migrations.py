@@ -53,15 +53,15 @@ def tables(url):
 
 def test_up_down_and_up_again(url):
     """Each step is seen in the status and in the database."""
-    migrate(url, "up", "--create-database", "--to", "0002")
+    migrate(url, "up", "--create-database", "--to", "0002_stars_and_details")
     assert {"account", "note"} == tables(url)
     assert ["applied", "applied"] == list(states(url, expected=1).values())[:2]
     migrate(url, "up")
     assert {"account", "note", "tag", "notetag"} == tables(url)
     assert NUMBERS == list(states(url, expected=0))
     migrate(url, "verify")
-    migrate(url, "down", "--to", "0001", expected=3)
-    migrate(url, "down", "--to", "0001", "--allow-data-loss")
+    migrate(url, "down", "--to", "0002_stars_and_details", expected=3)
+    migrate(url, "down", "--to", "0002_stars_and_details", "--allow-data-loss")
     assert {"account", "note"} == tables(url)
     assert "pending" == states(url, expected=1)["0002"]
     migrate(url, "up")
@@ -88,9 +88,10 @@ def test_a_clone_of_the_template_is_up_to_date(foundry_server, foundry_template,
 @pytest.mark.foundry(commit=True)
 def test_foundrys_own_tables_and_data_live_beside_ours(foundry_db, foundry_server, tmp_path):
     """In a folder that has no [foundry] section, `up` makes foundry's tables."""
+    from notes.models import Account
+
     from foundry.fixtures.data import load
     from foundry.schema import Message, User
-    from notes.models import Account
 
     target = foundry_server.url(foundry_db.target.dbname)
     migrate(target, "up", folder=tmp_path)
