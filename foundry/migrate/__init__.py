@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foundry.database import Target
-from foundry.migrate.project import Project, load
+from foundry.migrate.project import Project, load, packaged
 from foundry.migrate.runner import Outcome, Runner
 from foundry.migrate.settings import Settings
 from foundry.migrate.verify import Check, Level
 
-__all__ = ["Check", "Level", "Outcome", "Project", "Runner", "Settings", "load", "up"]
+__all__ = ["Check", "Level", "Outcome", "Project", "Runner", "Settings", "load", "packaged", "up"]
 
 
 def up(
@@ -23,6 +23,6 @@ def up(
 
     `target` is what `foundry.database.resolve()` or a database's `.target` gives.
     """
-    settings = (project or load()).settings
+    settings = (project or packaged()).settings
     with Runner.opened(target, settings, report=report) as runner:
         return runner.up()

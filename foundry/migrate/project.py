@@ -32,6 +32,19 @@ class Project:
     settings: Settings
 
 
+def packaged() -> Project:
+    """Return foundry's own models and migrations, whatever the working directory says."""
+    schema, folder = _schema(DEFAULT_MODELS), _packaged_folder()
+    settings = Settings(
+        directory=folder, table="foundry_migration", externals=tuple(schema.externals)
+    )
+    return Project(models=DEFAULT_MODELS, schema=schema, settings=settings)
+
+
+def _packaged_folder() -> Path:
+    return Path(str(import_module(DEFAULT_MODELS).__file__)).parent / "migrations"
+
+
 def load(
     *,
     models: str | None = None,
@@ -53,9 +66,9 @@ def load(
     own = spec.partition(":")[0] == DEFAULT_MODELS or not (spec or named)
     spec = spec or (DEFAULT_MODELS if own else "")
     schema = _schema(spec) if spec else Schema(models=())
-    packaged = Path(str(import_module(DEFAULT_MODELS).__file__)).parent / "migrations"
-    folder = Path(named or (packaged if own else "migrations"))
-    history = "foundry_migration" if own and folder == packaged else "schema_migration"
+    folder = Path(named or (_packaged_folder() if own else "migrations"))
+    is_packaged = own and folder == _packaged_folder()
+    history = "foundry_migration" if is_packaged else "schema_migration"
     if wait is None:
         wait = _seconds(section.get("wait", "600"))
     return Project(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.migrations import Command, rows, table, tables, url_of, write
 
+from foundry import migrate
 from foundry.database import Target
 
 VERBS = ("status", "up", "down", "stamp", "verify")
@@ -341,3 +342,15 @@ def wait_for(target: Target, query: str) -> None:
     while not rows(target, query, "%pg_sleep(60)%"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_foundrys_own_migrations_do_not_depend_on_the_working_directory(
+    empty: Target, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that migrates by `migrate.up()` may run in a project of its own."""
+    table(directory, "0001_a", "a")
+    (tmp_path / "setup.cfg").write_text("[foundry]\ndirectory = migrations\n")
+    monkeypatch.chdir(tmp_path)
+    migrate.up(empty)
+    assert "messages" in tables(empty)
+    assert "a" not in tables(empty)
