@@ -24,7 +24,6 @@ Read = Callable[[bytes], Any]
 Means = Callable[[bytes, Any], bool]
 
 modest = settings(
-    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
