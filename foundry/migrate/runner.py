@@ -146,8 +146,9 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         come before anything is changed.
         """
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
-            plan = self._plan(self.standings(), target, fake=fake)
-            late = self._late(plan, allowed=force_order)
+            standings = self.standings()
+            plan = self._plan(standings, target, fake=fake)
+            late = self._late(plan, standings, allowed=force_order)
             if not fake:
                 refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
             modules = [(s, self._load(s.file, "up")) for s in plan]
@@ -175,8 +176,9 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         self, target: str | None = None, *, allow_data_loss: bool = False, force_order: bool = False
     ) -> tuple[Standing, ...]:
         """Return the files `up` would apply, in order; refuses what `up` refuses."""
-        plan = self._plan(self.standings(), target, fake=False)
-        self._late(plan, allowed=force_order)
+        standings = self.standings()
+        plan = self._plan(standings, target, fake=False)
+        self._late(plan, standings, allowed=force_order)
         refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
         return plan
 
@@ -218,9 +220,12 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         hint = f'; did you mean "{meant[0]}"?' if meant else ""
         return MigrationError(f'there is no migration "{target}" in "{self.directory}"{hint}')
 
-    def _late(self, plan: Sequence[Standing], *, allowed: bool) -> frozenset[str]:
+    def _late(
+        self, plan: Sequence[Standing], standings: Sequence[Standing], *, allowed: bool
+    ) -> frozenset[str]:
         """Return the names of planned files that come out of order; refuse them unless allowed."""
-        late = history.late(plan, self.history.entries(), self.history.waited())
+        applied = [s.file.name for s in standings if s.entry]
+        late = history.late(plan, applied, self.history.waited())
         if late and not allowed:
             raise HistoryConflict(
                 f'"{late[0]}" is older than files already applied: give it the next free '

@@ -155,7 +155,9 @@ def test_every_host_of_a_list_is_tried(server: Any) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         url = f"postgresql://app:{ENCODED}@127.0.0.1:{port},127.0.0.1:{server.port}/app"
-        open_connection(resolve(url)).close()
+        session = open_connection(resolve(url))
+        assert server.port == session.info.port
+        session.close()
 
 
 def test_a_server_that_never_answers_is_given_up(server: Any) -> None:
