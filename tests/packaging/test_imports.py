@@ -30,7 +30,8 @@ WRONG_WAY = (
 
 # Of two modules named here, the one further down imports the other and never the reverse.
 LEVELS = (
-    {"settings", "files", "interrupt"},
+    {"settings", "files", "interrupt", "objects"},
+    {"steps"},
     {"failure", "history", "lock", "recording", "externals"},
     {"runner"},
     {"project"},
@@ -40,7 +41,7 @@ LEVELS = (
     {"__main__"},
 )
 # Values in, values out: no database, no connection.
-PURE = {"settings", "files", "failure"}
+PURE = {"settings", "files", "failure", "objects", "steps"}
 WORLD = {"history", "lock", "recording", "externals", "runner", "cli"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")

@@ -1,0 +1,384 @@
+"""What a database consists of, as frozen values; texts are PostgreSQL's own.
+
+Equality is identity of definition: two objects are equal when PostgreSQL prints them alike.
+Attributes marked `carried` are for planning and are not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+Place = tuple[str, str]
+"""Namespace and name."""
+
+Key = tuple[str, ...]
+"""Kind of object, then the names that say which one."""
+
+
+def carried(default: Any) -> Any:
+    """Declare an attribute that planning needs and comparison ignores."""
+    return field(default=default, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """A PostgreSQL schema."""
+
+    name: str
+    comment: str = ""
+
+    @property
+    def key(self) -> Key:
+        return ("namespace", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """An extension that is installed."""
+
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return ("extension", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enum:
+    """An enumerated type."""
+
+    namespace: str
+    name: str
+    labels: tuple[str, ...]
+    comment: str = ""
+    spelling: str = carried("")
+    """The type as PostgreSQL prints it in a column."""
+
+    @property
+    def place(self) -> Place:
+        return (self.namespace, self.name)
+
+    @property
+    def key(self) -> Key:
+        return ("enum", self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """A sequence; one of an identity column is part of its column and not here."""
+
+    namespace: str
+    name: str
+    type: str
+    options: str
+    """All of INCREMENT, MINVALUE, MAXVALUE, START, CACHE and CYCLE, spelled out."""
+    owner: tuple[str, str, str] | None = None
+    """Namespace, table and column it is owned by."""
+    comment: str = ""
+
+    @property
+    def place(self) -> Place:
+        return (self.namespace, self.name)
+
+    @property
+    def key(self) -> Key:
+        return ("sequence", self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table without its columns, or a partitioned one, or a partition."""
+
+    namespace: str
+    name: str
+    unlogged: bool = False
+    options: tuple[str, ...] = ()
+    """Storage parameters as `name=value`, sorted."""
+    partition_by: str = ""
+    """What stands after PARTITION BY."""
+    partition_of: Place | None = None
+    bound: str = ""
+    """What stands after PARTITION OF, such as `FOR VALUES IN (1)` or `DEFAULT`."""
+    row_security: bool = False
+    force_row_security: bool = False
+    replica_identity: str = "DEFAULT"
+    comment: str = ""
+    source: str = carried("")
+    """The body of CREATE TABLE in the model's own words, foreign keys left out."""
+
+    @property
+    def place(self) -> Place:
+        return (self.namespace, self.name)
+
+    @property
+    def key(self) -> Key:
+        return ("table", self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    table: Place
+    name: str
+    type: str
+    not_null: bool = False
+    not_null_name: str = ""
+    """Name of the NOT NULL constraint, where the server has one (18 and later)."""
+    not_null_valid: bool = True
+    default: str = ""
+    """Expression of DEFAULT; of a generated column, what it is generated from."""
+    identity: str = ""
+    """"", "ALWAYS" or "BY DEFAULT"."""
+    identity_options: str = ""
+    """Options of the identity's sequence, as in `Sequence.options`."""
+    generated: str = ""
+    """"", "STORED" or "VIRTUAL"."""
+    collation: str = ""
+    """Printed with its namespace; empty when it is the type's own."""
+    storage: str = ""
+    """Empty when it is the type's own."""
+    compression: str = ""
+    statistics: int = -1
+    options: tuple[str, ...] = ()
+    comment: str = ""
+    position: int = carried(0)
+    volatile: bool = carried(False)
+    """True when every row gets its own value of the default."""
+    reads: tuple[str, ...] = carried(())
+    """Columns of the table that a generated column is made from."""
+    fill: str = carried("")
+    """SQL expression of the model's Python default, for rows that are there already."""
+    enum: Place | None = carried(None)
+    """The enumerated type of the column, or of its elements."""
+    sequence: Place | None = carried(None)
+    """The sequence its default draws from."""
+    identity_sequence: str = carried("")
+
+    @property
+    def key(self) -> Key:
+        return ("column", *self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A primary key, unique, exclusion, check or foreign key constraint of a table."""
+
+    table: Place
+    name: str
+    kind: str
+    """"PRIMARY KEY", "UNIQUE", "EXCLUDE", "CHECK" or "FOREIGN KEY"."""
+    definition: str
+    """What stands after ADD CONSTRAINT name, without NOT VALID."""
+    valid: bool = True
+    comment: str = ""
+    columns: tuple[str, ...] = carried(())
+    expression: str = carried("")
+    """The condition of a check, in parentheses."""
+    references: Place | None = carried(None)
+    referenced: tuple[str, ...] = carried(())
+    """Columns of the other table, in the order of `columns`."""
+    deferrable: str = carried("")
+    """"", "DEFERRABLE" or "DEFERRABLE INITIALLY DEFERRED"."""
+    index: str = carried("")
+    """Of a key, the definition of its index as an `Index` has it; of a foreign key, the
+    name of the index it rests on."""
+    functions: tuple[Key, ...] = carried(())
+    source: str = carried("")
+    """The definition in the model's own words."""
+
+    @property
+    def key(self) -> Key:
+        return ("constraint", *self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index that no constraint owns."""
+
+    table: Place
+    name: str
+    definition: str
+    """What stands after CREATE [UNIQUE] INDEX name ON table, from USING on."""
+    unique: bool = False
+    valid: bool = True
+    comment: str = ""
+    columns: tuple[str, ...] = carried(())
+    """Every column it reads, in expressions and the predicate too."""
+    keys: tuple[str, ...] = carried(())
+    """Key columns of an index without expressions, in order; else empty."""
+    method: str = carried("btree")
+    predicate: str = carried("")
+    functions: tuple[Key, ...] = carried(())
+    tuned: tuple[str, ...] = carried(())
+    """Storage parameters that maintenance sets."""
+    source: str = carried("")
+    """The whole CREATE INDEX statement in the model's own words."""
+
+    @property
+    def key(self) -> Key:
+        return ("index", *self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A view or materialised view."""
+
+    namespace: str
+    name: str
+    query: str
+    materialized: bool = False
+    columns: tuple[tuple[str, str], ...] = ()
+    """Name and type, in order."""
+    options: tuple[str, ...] = ()
+    comment: str = ""
+    populated: bool = carried(True)
+    depends: tuple[Key, ...] = carried(())
+    """Keys of the columns, tables, views and functions its query reads."""
+    source: str = carried("")
+    """The CREATE statement as it was declared."""
+
+    @property
+    def place(self) -> Place:
+        return (self.namespace, self.name)
+
+    @property
+    def key(self) -> Key:
+        return ("view", self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function or procedure."""
+
+    namespace: str
+    name: str
+    arguments: str
+    """Types of the arguments, as they identify the function."""
+    definition: str
+    """The whole CREATE OR REPLACE statement, as PostgreSQL prints it."""
+    returns: str = ""
+    kind: str = "FUNCTION"
+    """"FUNCTION" or "PROCEDURE"."""
+    comment: str = ""
+    depends: tuple[Key, ...] = carried(())
+    source: str = carried("")
+
+    @property
+    def key(self) -> Key:
+        return ("function", self.namespace, self.name, self.arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A trigger of a table."""
+
+    table: Place
+    name: str
+    definition: str
+    """The whole CREATE TRIGGER statement, as PostgreSQL prints it."""
+    enabled: str = "ENABLE"
+    """"ENABLE", "DISABLE", "ENABLE REPLICA" or "ENABLE ALWAYS"."""
+    comment: str = ""
+    columns: tuple[str, ...] = carried(())
+    source: str = carried("")
+
+    @property
+    def key(self) -> Key:
+        return ("trigger", *self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A row security policy of a table."""
+
+    table: Place
+    name: str
+    definition: str
+    """What stands after CREATE POLICY name ON table."""
+    comment: str = ""
+    columns: tuple[str, ...] = carried(())
+
+    @property
+    def key(self) -> Key:
+        return ("policy", *self.table, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One privilege on a table, view, sequence, function or namespace."""
+
+    target: Key
+    """Key of the object it is on; of a column privilege, the column's."""
+    role: str
+    """PUBLIC is the empty name."""
+    privilege: str
+    grantable: bool = False
+
+    @property
+    def key(self) -> Key:
+        return ("grant", *self.target, self.role, self.privilege)
+
+
+Object = (
+    Namespace
+    | Extension
+    | Enum
+    | Sequence
+    | Table
+    | Column
+    | Constraint
+    | Index
+    | View
+    | Function
+    | Trigger
+    | Policy
+    | Grant
+)
+
+_T = TypeVar("_T", bound=Any)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every object of a database, by key."""
+
+    objects: Mapping[Key, Object]
+
+    @classmethod
+    def of(cls, objects: Iterable[Object]) -> Snapshot:
+        """Collect objects; a later one of the same key takes the place of an earlier one."""
+        return cls(MappingProxyType({o.key: o for o in objects}))
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(self.objects.values())
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.objects
+
+    def get(self, key: Key) -> Any:
+        """Return the object of that key, or None."""
+        return self.objects.get(key)
+
+    def kind(self, wanted: type[_T]) -> tuple[_T, ...]:
+        """Return the objects of one class, in order of their keys."""
+        found = (o for o in self.objects.values() if isinstance(o, wanted))
+        return tuple(sorted(found, key=lambda o: o.key))
+
+    def of_table(self, wanted: type[_T], table: Place) -> tuple[_T, ...]:
+        """Return a table's objects of one class; columns come in their order."""
+        found = [o for o in self.kind(wanted) if o.table == table]
+        if wanted is Column:
+            found.sort(key=lambda c: c.position)
+        return tuple(found)
+
+    def changed(self, *, add: Iterable[Object] = (), drop: Iterable[Key] = ()) -> Snapshot:
+        """Return this snapshot with some objects replaced or added and some taken out."""
+        left = {k: o for k, o in self.objects.items() if k not in set(drop)}
+        return Snapshot.of([*left.values(), *add])
