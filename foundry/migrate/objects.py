@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -135,6 +136,8 @@ class Column:
     """"", "ALWAYS" or "BY DEFAULT"."""
     identity_options: str = ""
     """Options of the identity's sequence, as in `Sequence.options`."""
+    identity_sequence: str = ""
+    """Name of that sequence; it is in the table's namespace."""
     generated: str = ""
     """"", "STORED" or "VIRTUAL"."""
     collation: str = ""
@@ -156,7 +159,10 @@ class Column:
     """The enumerated type of the column, or of its elements."""
     sequence: Place | None = carried(None)
     """The sequence its default draws from."""
-    identity_sequence: str = carried("")
+    needs: tuple[str, ...] = carried(())
+    """Requirements of a part that is optional."""
+    functions: tuple[Key, ...] = carried(())
+    """Functions, other than the server's, that the default calls."""
 
     @property
     def key(self) -> Key:
@@ -176,6 +182,9 @@ class Constraint:
     valid: bool = True
     comment: str = ""
     columns: tuple[str, ...] = carried(())
+    """Of a key or foreign key, its columns in order; of a check, those it reads."""
+    reads: tuple[str, ...] = carried(())
+    """`columns`, and those that its index includes or has in expressions."""
     expression: str = carried("")
     """The condition of a check, in parentheses."""
     references: Place | None = carried(None)
@@ -215,6 +224,8 @@ class Index:
     functions: tuple[Key, ...] = carried(())
     tuned: tuple[str, ...] = carried(())
     """Storage parameters that maintenance sets."""
+    needs: tuple[str, ...] = carried(())
+    """Requirements of a part that is optional."""
     source: str = carried("")
     """The whole CREATE INDEX statement in the model's own words."""
 
@@ -237,7 +248,8 @@ class View:
     comment: str = ""
     populated: bool = carried(True)
     depends: tuple[Key, ...] = carried(())
-    """Keys of the columns, tables, views and functions its query reads."""
+    """Keys of the columns, tables, views, functions and enums its query reads."""
+    needs: tuple[str, ...] = carried(())
     source: str = carried("")
     """The CREATE statement as it was declared."""
 
@@ -265,6 +277,7 @@ class Function:
     """"FUNCTION" or "PROCEDURE"."""
     comment: str = ""
     depends: tuple[Key, ...] = carried(())
+    needs: tuple[str, ...] = carried(())
     source: str = carried("")
 
     @property
@@ -284,6 +297,7 @@ class Trigger:
     """"ENABLE", "DISABLE", "ENABLE REPLICA" or "ENABLE ALWAYS"."""
     comment: str = ""
     columns: tuple[str, ...] = carried(())
+    functions: tuple[Key, ...] = carried(())
     source: str = carried("")
 
     @property
@@ -301,6 +315,7 @@ class Policy:
     """What stands after CREATE POLICY name ON table."""
     comment: str = ""
     columns: tuple[str, ...] = carried(())
+    functions: tuple[Key, ...] = carried(())
 
     @property
     def key(self) -> Key:
@@ -317,6 +332,9 @@ class Grant:
     """PUBLIC is the empty name."""
     privilege: str
     grantable: bool = False
+    revoked: bool = False
+    """True of a privilege that everybody has of a new object, and that was taken away: EXECUTE
+    on a function. While it stands as it was given there is no `Grant` of it."""
 
     @property
     def key(self) -> Key:
@@ -347,6 +365,10 @@ class Snapshot:
     """Every object of a database, by key."""
 
     objects: Mapping[Key, Object]
+    # What `kind` and `of_table` have sorted once, by class and table.
+    _sorted: dict[Any, tuple[Any, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> Snapshot:
@@ -368,17 +390,32 @@ class Snapshot:
 
     def kind(self, wanted: type[_T]) -> tuple[_T, ...]:
         """Return the objects of one class, in order of their keys."""
-        found = (o for o in self.objects.values() if isinstance(o, wanted))
-        return tuple(sorted(found, key=lambda o: o.key))
+        if not self._sorted:
+            found: dict[type, list[tuple[Key, Object]]] = {}
+            for key, one in self.objects.items():
+                found.setdefault(type(one), []).append((key, one))
+            for kind, pairs in found.items():
+                pairs.sort(key=itemgetter(0))
+                self._sorted[kind] = tuple([one for _, one in pairs])
+        return self._sorted.get(wanted, ())
 
     def of_table(self, wanted: type[_T], table: Place) -> tuple[_T, ...]:
         """Return a table's objects of one class; columns come in their order."""
-        found = [o for o in self.kind(wanted) if o.table == table]
-        if wanted is Column:
-            found.sort(key=lambda c: c.position)
-        return tuple(found)
+        if (wanted, None) not in self._sorted:
+            tables: dict[Place, list[Any]] = {}
+            for one in self.kind(wanted):
+                tables.setdefault(one.table, []).append(one)
+            for place, found in tables.items():
+                if wanted is Column:
+                    found.sort(key=attrgetter("position"))
+                self._sorted[wanted, place] = tuple(found)
+            self._sorted[wanted, None] = ()
+        return self._sorted.get((wanted, table), ())
 
     def changed(self, *, add: Iterable[Object] = (), drop: Iterable[Key] = ()) -> Snapshot:
         """Return this snapshot with some objects replaced or added and some taken out."""
-        left = {k: o for k, o in self.objects.items() if k not in set(drop)}
-        return Snapshot.of([*left.values(), *add])
+        left = dict(self.objects)
+        for key in drop:
+            left.pop(key, None)
+        left.update((o.key, o) for o in add)
+        return Snapshot(MappingProxyType(left))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundry.migrate.objects import Object, Place, Snapshot
+from foundry.migrate.objects import Key, Object, Place, Snapshot
 
 Literal = str | bool | tuple[str, ...]
+
+HOLE = "\0"
+"""Stands in a step's SQL where the author has to write an expression; no SQL has a NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Step:
     """False on a table that the same plan creates: nobody uses it yet."""
     call: Call | None = None
     value: str = ""
-    """Of "fill column", the SQL expression; empty where the author has to write one."""
+    """Of "fill column", the SQL expression; empty where `sql` has a HOLE for it."""
 
     @property
     def subject(self) -> Object:
@@ -62,6 +65,8 @@ class Stage:
     up: tuple[Step, ...]
     down: tuple[Step, ...]
     checks: tuple[Check, ...] = ()
+    requires: tuple[str, ...] = ()
+    """What the file needs of a server, such as "extension:vector"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +86,24 @@ class Renames:
     """Old and new place."""
     columns: tuple[tuple[Place, str, str], ...] = ()
     """New place of the table, old and new name of the column."""
+    labels: tuple[tuple[Place, str, str], ...] = ()
+    """Place of the enumerated type, old and new label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    """What the models answer for; everything else stays as it is."""
+
+    tables: frozenset[Place] = frozenset()
+    commented: frozenset[Place] = frozenset()
+    """Tables whose comments, and those of their columns, the models declare."""
+    whole: bool = False
+    """True: triggers, policies and row security of those tables are all declared."""
+    roles: frozenset[str] = frozenset()
+    """Roles that a grant names; PUBLIC is the empty name. Grants to others are not ours."""
+    names: frozenset[Key] = frozenset()
+    """Kind, namespace and name of each enum, view, function and sequence that is declared."""
+    indexes: frozenset[Key] = frozenset()
+    """Keys of the indexes declared on tables that no model covers."""
+    waiting: frozenset[Key] = frozenset()
+    """Keys of the columns and indexes that are left out while the server cannot have them."""

@@ -1,0 +1,150 @@
+"""Questions to ask before anything is changed: which rows stand in the way?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from foundry.migrate.casts import misfit
+from foundry.migrate.compare import Change, compare
+from foundry.migrate.objects import Column, Constraint, Index, Place, Snapshot
+from foundry.migrate.spelling import quote, quoted, relation
+from foundry.migrate.steps import Check, Renames
+
+_KEYS = ("PRIMARY KEY", "UNIQUE")
+
+
+def checks(
+    live: Snapshot,
+    now: Snapshot,
+    wanted: Snapshot,
+    renames: Renames,
+    *,
+    version: int,
+    default: str,
+) -> tuple[Check, ...]:
+    """Return the checks of a plan, to be asked of the database as it is.
+
+    `now` is `live` with the declared renames done: names in the queries are new names.
+    """
+    asker = _Asker(live, now, wanted, renames, version, default)
+    found: list[Check] = []
+    for change in compare(now, wanted):
+        match change.after:
+            case Column() as column if ("table", *column.table) in now:
+                found += asker.column(change, column)
+            case Constraint() as constraint if ("table", *constraint.table) in now:
+                found += asker.constraint(change, constraint)
+            case Index(unique=True) as index if ("table", *index.table) in now:
+                found += asker.index(change, index)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    live: Snapshot
+    now: Snapshot
+    wanted: Snapshot
+    renames: Renames
+    version: int
+    default: str
+
+    def column(self, change: Change, after: Column) -> Iterator[Check]:
+        name = f"{'.'.join(after.table)}.{after.name}"
+        before = change.before
+        if before is None:
+            # Without a value for the rows that are there, any row is in the way.
+            bare = not (after.default or after.identity or after.generated or after.fill)
+            if after.not_null and bare:
+                yield self.check(f"{name} NOT NULL", after.table, "true")
+            return
+        if after.not_null and not before.not_null:
+            where = f"{quote(after.name)} IS NULL"
+            yield self.check(f"{name} NOT NULL", after.table, where)
+        if before.type != after.type and not after.generated:
+            where = misfit(before.type, after.type, quote(after.name), version=self.version)
+            if where:
+                yield self.check(f"{name} TYPE {after.type}", after.table, where)
+
+    def constraint(self, change: Change, after: Constraint) -> Iterator[Check]:
+        before = change.before
+        same = before is not None and before.definition == after.definition and before.valid
+        if same or not after.valid or not self.askable(after.table, after.columns):
+            return
+        if after.kind == "CHECK":
+            where = f"NOT ({after.expression})"
+            yield self.check(after.name, after.table, where)
+        elif after.kind in _KEYS:
+            nulls = "NULLS NOT DISTINCT" in after.definition
+            yield self.unique(after.name, after.table, after.columns, nulls=nulls)
+        elif after.kind == "FOREIGN KEY":
+            yield from self.foreign(after)
+
+    def index(self, change: Change, after: Index) -> Iterator[Check]:
+        before = change.before
+        same = before is not None and before.definition == after.definition and before.unique
+        if (
+            after.keys
+            and not same
+            and not after.predicate
+            and self.askable(after.table, after.keys)
+        ):
+            nulls = "NULLS NOT DISTINCT" in after.definition
+            yield self.unique(after.name, after.table, after.keys, nulls=nulls)
+
+    def askable(self, table: Place, columns: tuple[str, ...]) -> bool:
+        """True when the columns are there and of the type they will have."""
+        for name in columns:
+            before = self.now.get(("column", *table, name))
+            after = self.wanted.get(("column", *table, name))
+            if before is None or (after and before.type != after.type):
+                return False
+        return True
+
+    def foreign(self, after: Constraint) -> Iterator[Check]:
+        there = after.references is not None and ("table", *after.references) in self.now
+        if not there or after.references is None:
+            return
+        if not self.askable(after.references, after.referenced):
+            return
+        pairs = zip(after.columns, after.referenced, strict=True)
+        match = " AND ".join(f"r.{quote(b)} = t.{quote(a)}" for a, b in pairs)
+        filled = " AND ".join(f"t.{quote(a)} IS NOT NULL" for a in after.columns)
+        source = self.source(after.references, "r")
+        where = f"{filled} AND NOT EXISTS (SELECT FROM {source} WHERE {match})"
+        yield self.check(after.name, after.table, where)
+
+    def unique(self, name: str, table: Place, columns: tuple[str, ...], *, nulls: bool) -> Check:
+        keys, names = self.keys(table), quoted(columns)
+        filled = " AND ".join(f"{quote(c)} IS NOT NULL" for c in columns)
+        where = "" if nulls else f" WHERE {filled}"
+        counted = f"SELECT {keys}, count(*) OVER (PARTITION BY {names}) AS found"
+        inner = f"{counted} FROM {self.source(table, 't')}{where}"
+        outer = keys if keys != "ctid" else "ctid"
+        return Check(name=name, query=f"SELECT {outer} FROM ({inner}) AS u WHERE found > 1 LIMIT 3")
+
+    def check(self, name: str, table: Place, where: str) -> Check:
+        keys = self.keys(table)
+        query = f"SELECT {keys} FROM {self.source(table, 't')} WHERE {where} LIMIT 3"
+        return Check(name=name, query=query)
+
+    def keys(self, table: Place) -> str:
+        """Return the columns that say which row it is."""
+        for found in self.now.of_table(Constraint, table):
+            if found.kind == "PRIMARY KEY":
+                return quoted(found.columns)
+        return "ctid"
+
+    def source(self, table: Place, alias: str) -> str:
+        """Return the table under its present name, with its columns under the new ones."""
+        old = next((o for o, n in self.renames.tables if n == table), table)
+        old = old if ("table", *old) in self.live else table
+        names = {n: o for t, o, n in self.renames.columns if t == table}
+        there = [c.name for c in self.now.of_table(Column, table)]
+        pairs = [(names.get(name, name), name) for name in there]
+        pairs = [(o if ("column", *old, o) in self.live else n, n) for o, n in pairs]
+        if all(o == n for o, n in pairs):
+            return f"{relation(old, self.default)} AS {quote(alias)}"
+        listed = ", ".join(f"{quote(o)} AS {quote(n)}" for o, n in pairs)
+        hidden = "" if self.keys(table) != "ctid" else ", ctid"
+        return f"(SELECT {listed}{hidden} FROM {relation(old, self.default)}) AS {quote(alias)}"

@@ -1,0 +1,68 @@
+"""What differs between two snapshots, object by object."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foundry.migrate.objects import Constraint, Index, Key, Object, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An object before and after; None where it is not there."""
+
+    before: Any
+    after: Any
+
+    @property
+    def key(self) -> Key:
+        """The key it has in the end, or had."""
+        key: Key = (self.after or self.before).key
+        return key
+
+    def reverse(self) -> Change:
+        """Return the way back."""
+        return Change(before=self.after, after=self.before)
+
+
+def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
+    """Return the objects that differ, in order of their keys.
+
+    Constraints and indexes that only have another name come as one change.
+    """
+    gone = [o for key, o in before.objects.items() if key not in after]
+    new = [o for key, o in after.objects.items() if key not in before]
+    pairs = dict(_paired(gone, new))
+    changes = [Change(before=b, after=after.objects[pairs[k]]) for k, b in _keyed(gone, pairs)]
+    changes += [Change(before=b, after=None) for b in gone if b.key not in pairs]
+    taken = set(pairs.values())
+    changes += [Change(before=None, after=a) for a in new if a.key not in taken]
+    changes += [
+        Change(before=o, after=after.objects[key])
+        for key, o in before.objects.items()
+        if key in after and o != after.objects[key]
+    ]
+    return tuple(sorted(changes, key=lambda c: c.key))
+
+
+def _keyed(objects: list[Object], pairs: dict[Key, Key]) -> Iterator[tuple[Key, Object]]:
+    return ((o.key, o) for o in objects if o.key in pairs)
+
+
+def _paired(gone: list[Object], new: list[Object]) -> Iterator[tuple[Key, Key]]:
+    """Yield the keys of objects that are the same but for their names."""
+    waiting: dict[Hashable, list[Key]] = defaultdict(list)
+    for a in sorted(new, key=lambda o: o.key):
+        if isinstance(a, (Constraint, Index)):
+            waiting[_nameless(a)].append(a.key)
+    for b in sorted(gone, key=lambda o: o.key):
+        if isinstance(b, (Constraint, Index)) and waiting[_nameless(b)]:
+            yield b.key, waiting[_nameless(b)].pop(0)
+
+
+def _nameless(thing: Constraint | Index) -> Hashable:
+    # Comments are set after the renaming.
+    return replace(thing, name="", comment="")

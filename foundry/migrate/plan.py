@@ -1,0 +1,273 @@
+"""From two snapshots to the steps between them, in files that can be applied and reverted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
+from typing import Any
+
+from foundry.migrate.checks import checks
+from foundry.migrate.compare import Change, compare
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Enum,
+    Extension,
+    Function,
+    Grant,
+    Index,
+    Key,
+    Namespace,
+    Place,
+    Policy,
+    Snapshot,
+    Table,
+    Trigger,
+    View,
+)
+from foundry.migrate.objects import Sequence as SequenceObject
+from foundry.migrate.recipes import columns, keys, programs, tables, types
+from foundry.migrate.recipes.move import Move, Phase, Planned
+from foundry.migrate.renaming import overwritten, renamings
+from foundry.migrate.scope import scoped
+from foundry.migrate.stages import Halts, halts
+from foundry.migrate.steps import Managed, Plan, Renames, Stage, Step
+from foundry.migrate.victims import recast, victims
+
+_RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
+    Namespace: types.namespace,
+    Extension: types.extension,
+    Enum: types.enum,
+    SequenceObject: types.sequence,
+    Table: tables.table,
+    Column: columns.columns,
+    Constraint: keys.constraint,
+    Index: keys.index,
+    View: programs.view,
+    Function: programs.function,
+    Trigger: programs.trigger,
+    Policy: programs.policy,
+    Grant: programs.grant,
+}
+
+
+def plan(
+    live: Snapshot,
+    wanted: Snapshot,
+    *,
+    renames: Renames | None = None,
+    managed: Managed | None = None,
+    prune: frozenset[Place] = frozenset(),
+    version: int,
+    default: str = "public",
+) -> Plan:
+    """Return the files that lead from `live` to `wanted`, and back.
+
+    Without `managed` everything that is not wanted goes. `prune` names tables that go
+    although no model covers them. `version` is the server's, such as 180006; names of the
+    namespace `default` stand alone.
+    """
+    way = _Way(version=version, default=default)
+    declared = renames or Renames()
+    room = live.changed(drop=_with_parts(live, overwritten(live, wanted, declared)))
+    now, there, back = renamings(room, wanted, declared, default=default)
+    if managed is not None:
+        wanted = scoped(now, wanted, managed, prune=prune)
+    there = (*way.steps(live, room), *there)
+    back = (*back, *way.steps(room, live))
+    stages: list[Stage] = []
+    at = now
+    for halt, needs in _goals(now, wanted):
+        stages += way.stages(at, halt, needs)
+        at = halt
+    stages = _with_renames(stages, live, now, there, back)
+    if stages:
+        asked = checks(live, now, wanted, declared, version=version, default=default)
+        stages[0] = replace(stages[0], checks=asked)
+    return Plan(stages=tuple(stages), notes=_likely(now, wanted))
+
+
+def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[str, ...]]]:
+    """Yield what to reach first, and then each optional part, which gets files of its own."""
+    parts: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for thing in wanted:
+        needed = getattr(thing, "needs", ())
+        if needed and now.get(thing.key) != thing:
+            parts[needed].append(thing)
+    # What the two sides have in common of them is there already.
+    optional = [thing for things in parts.values() for thing in things]
+    before = [now.get(thing.key) for thing in optional if thing.key in now]
+    goal = wanted.changed(drop=[thing.key for thing in optional], add=before)
+    tables = {("table", *thing.table) for thing in optional if isinstance(thing, Column)}
+    whole = [goal.get(key) for key in tables if key in goal]
+    yield goal.changed(add=[replace(table, source="") for table in whole]), ()
+    for needed in sorted(parts, key=lambda n: (len(n), n)):
+        goal = goal.changed(add=parts[needed])
+        yield goal, needed
+
+
+def _with_parts(live: Snapshot, gone: Iterable[Key]) -> list[Key]:
+    """Return columns and what PostgreSQL drops with them."""
+    found = list(gone)
+    for key in gone:
+        table, name = (key[1], key[2]), key[3]
+        found += [c.key for c in live.of_table(Constraint, table) if name in c.columns]
+        found += [i.key for i in live.of_table(Index, table) if name in i.columns]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    version: int
+    default: str
+
+    def stages(self, now: Snapshot, wanted: Snapshot, needs: tuple[str, ...]) -> Iterator[Stage]:
+        """Yield what there is to do, a file each; neighbours that can be one file are."""
+        at = halts(now, wanted, version=self.version)
+        for stage in self._stages(now, wanted, at):
+            yield replace(stage, requires=needs)
+
+    def _stages(self, now: Snapshot, wanted: Snapshot, at: Halts) -> Iterator[Stage]:
+        if at.labelled != now:
+            yield self.stage(now, at.labelled)
+        if at.base == at.online and not at.deferred:
+            if at.labelled != wanted:
+                yield self.stage(at.labelled, wanted)
+            return
+        if at.base != at.labelled:
+            yield self.stage(at.labelled, at.base, deferred=at.deferred)
+        yield self.stage(at.base, at.online, online=True, fills=at.deferred)
+        if at.online != wanted:
+            yield self.stage(at.online, wanted)
+
+    def stage(
+        self,
+        before: Snapshot,
+        after: Snapshot,
+        *,
+        online: bool = False,
+        fills: tuple[Column, ...] = (),
+        deferred: tuple[Column, ...] = (),
+    ) -> Stage:
+        """Return one file."""
+        late = frozenset(c.key for c in deferred)
+        up = self.steps(before, after, online=online, fills=fills, deferred=late)
+        down = self.steps(after, before, online=online)
+        return Stage(online=online, before=before, after=after, up=up, down=down)
+
+    def steps(
+        self,
+        before: Snapshot,
+        after: Snapshot,
+        *,
+        online: bool = False,
+        fills: tuple[Column, ...] = (),
+        deferred: frozenset[Key] = frozenset(),
+    ) -> tuple[Step, ...]:
+        """Return the steps from one snapshot to another, in order."""
+        changes = compare(before, after)
+        cast = recast(before, after, changes)
+        move = Move(
+            before=before,
+            after=after,
+            online=online,
+            version=self.version,
+            default=self.default,
+            standing=frozenset(t.place for t in before.kind(Table) if t.key in after),
+            fills=fills,
+            deferred=deferred,
+            rebuilt=victims(before, after, changes, cast, version=self.version),
+            recast=cast,
+        )
+        return _in_order(move, [*_planned(move, changes), *_filled(move)])
+
+
+def _filled(move: Move) -> Iterator[tuple[Phase, Step]]:
+    for column in move.fills:
+        yield from columns.fill(move, column)
+
+
+def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Step]]:
+    known = {c.key for c in changes}
+    again = sorted((move.rebuilt | move.recast) - known)
+    kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
+    for change in _sorted([*changes, *kept], move):
+        if not _implied(move, change):
+            yield from _RECIPES[type(change.after or change.before)](move, change)
+
+
+def _implied(move: Move, change: Change) -> bool:
+    """True for what goes with its table."""
+    thing: Any = change.after or change.before
+    if isinstance(thing, Grant):
+        return False
+    table = getattr(thing, "table", None)
+    if table is None:
+        return False
+    key: Key = ("table", *table)
+    if change.after is None and key in move.before and key not in move.after:
+        return not (isinstance(thing, Constraint) and thing.kind == "FOREIGN KEY")
+    return False
+
+
+def _sorted(changes: list[Change], move: Move) -> list[Change]:
+    """Return changes so that what reads another object comes after it; else by key."""
+    by_key = {c.key: c for c in sorted(changes, key=lambda c: c.key)}
+    graph: TopologicalSorter[Key] = TopologicalSorter()
+    for key, change in by_key.items():
+        thing: Any = change.after or change.before
+        reads = [k for k in getattr(thing, "depends", ()) if k in by_key and k != key]
+        if isinstance(thing, Table) and thing.partition_of:
+            reads += [k for k in [("table", *thing.partition_of)] if k in by_key]
+        graph.add(key, *sorted(reads))
+    return [by_key[key] for key in graph.static_order()]
+
+
+# What is dropped is dropped in the reverse of the order it was made in.
+_REVERSED = (Phase.VIEWS_OFF, Phase.FUNCTIONS_OFF, Phase.TABLES_OFF)
+
+
+def _in_order(move: Move, planned: list[tuple[Phase, Step]]) -> tuple[Step, ...]:
+    phases: dict[Phase, list[Step]] = defaultdict(list)
+    for phase, step in planned:
+        phases[phase].append(step)
+    for phase in _REVERSED:
+        phases[phase].reverse()
+    return tuple(step for phase in sorted(phases) for step in phases[phase])
+
+
+def _with_renames(
+    stages: list[Stage],
+    live: Snapshot,
+    now: Snapshot,
+    there: tuple[Step, ...],
+    back: tuple[Step, ...],
+) -> list[Stage]:
+    if not there:
+        return stages
+    if not stages or stages[0].online:
+        return [Stage(online=False, before=live, after=now, up=there, down=back), *stages]
+    first = stages[0]
+    first = replace(first, before=live, up=(*there, *first.up), down=(*first.down, *back))
+    return [first, *stages[1:]]
+
+
+def _likely(now: Snapshot, wanted: Snapshot) -> tuple[str, ...]:
+    """Name pairs of a dropped and an added column that look like a rename."""
+    gone = [c for c in now.kind(Column) if c.key not in wanted and ("table", *c.table) in wanted]
+    notes = []
+    for column in gone:
+        new = [
+            c.name
+            for c in wanted.of_table(Column, column.table)
+            if c.key not in now and c.type == column.type and ("table", *c.table) in now
+        ]
+        if len(new) == 1:
+            table = ".".join(column.table)
+            notes.append(
+                f'"{table}": column "{column.name}" goes and "{new[0]}" of the same type comes; '
+                f'if that is a rename, say Meta.renames = {{"{new[0]}": "{column.name}"}}'
+            )
+    return tuple(notes)

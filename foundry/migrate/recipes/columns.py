@@ -1,0 +1,310 @@
+"""Columns: added, dropped, retyped, and everything ALTER COLUMN can say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foundry.migrate.casts import using
+from foundry.migrate.compare import Change
+from foundry.migrate.objects import Column, Sequence
+from foundry.migrate.recipes.move import Move, Phase, Planned, column
+from foundry.migrate.recipes.serials import serial, usual_options
+from foundry.migrate.recipes.values import comment, parameters
+from foundry.migrate.spelling import literal, quote, relation, respelled
+from foundry.migrate.steps import HOLE, Step
+
+
+def columns(move: Move, change: Change) -> Planned:
+    """Yield the steps of a column that comes, goes or changes."""
+    match change:
+        case Change(before=None, after=Column() as after):
+            yield from _added(move, after, change)
+        case Change(before=Column() as before, after=None):
+            yield _dropped(move, before, change)
+        case Change(before=Column() as before, after=Column() as after):
+            if remade(move.version, before, after) or change.key in move.rebuilt:
+                _, step = _dropped(move, before, Change(before=before, after=None))
+                yield Phase.EXPRESSIONS_OFF, step
+                yield from _added(move, after, Change(before=None, after=after))
+            else:
+                yield from _altered(move, before, after, change)
+
+
+def remade(version: int, before: Column, after: Column) -> bool:
+    """True for a generated column that no ALTER COLUMN leads to."""
+    if before.generated == after.generated:
+        return bool(after.generated) and before.default != after.default and version < 170000
+    return not (before.generated == "STORED" and not after.generated)
+
+
+def definition(move: Move, found: Column, *, inline: bool) -> str:
+    """Return a column as CREATE TABLE and ADD COLUMN have it; `inline` allows `serial`."""
+    word = serial(move.after, found) if inline else None
+    parts = [quote(found.name), word or found.type]
+    if found.storage and move.version >= 160000:
+        parts.append(f"STORAGE {found.storage}")
+    if found.compression:
+        parts.append(f"COMPRESSION {found.compression}")
+    if found.collation:
+        parts.append(f"COLLATE {found.collation}")
+    if found.generated:
+        parts.append(f"GENERATED ALWAYS AS ({respelled(found.default)}) {found.generated}")
+    elif found.identity:
+        parts.append(f"GENERATED {found.identity} AS IDENTITY{identity_options(move, found)}")
+    elif found.default and not word:
+        parts.append(f"DEFAULT {respelled(found.default)}")
+    if found.not_null:
+        parts.append(f"{_not_null_name(found)}NOT NULL")
+    return " ".join(parts)
+
+
+def _not_null_name(found: Column) -> str:
+    usual = f"{found.table[1]}_{found.name}_not_null"
+    if not found.not_null_name or (found.not_null_name == usual and len(usual.encode()) < 64):
+        return ""
+    return f"CONSTRAINT {quote(found.not_null_name)} "
+
+
+def identity_options(move: Move, found: Column) -> str:
+    """Return the options of an identity in parentheses; nothing when all are the usual ones."""
+    parts = []
+    usual = f"{found.table[1]}_{found.name}_seq"
+    if found.identity_sequence and found.identity_sequence != usual:
+        place = (found.table[0], found.identity_sequence)
+        parts.append(f"SEQUENCE NAME {relation(place, move.default)}")
+    if found.identity_options and found.identity_options != usual_options(found.type):
+        parts.append(found.identity_options)
+    return f" ({' '.join(parts)})" if parts else ""
+
+
+def _added(move: Move, after: Column, change: Change) -> Planned:
+    table = after.table
+    if table not in move.standing and ("table", *table) not in move.before:
+        yield from _rest(move, _as_created(move, after), after, change)
+        return
+    first, phase = after, Phase.EXPRESSIONS if after.generated else Phase.COLUMNS
+    late = after.key in move.deferred
+    if late:
+        first = replace(first, default="", not_null=False)
+    bare = not (after.default or after.identity or after.generated)
+    filled = after.not_null and bare and table in move.standing
+    if filled:
+        first = replace(first, not_null=False)
+    sql = move.alter(table, f"ADD COLUMN {definition(move, first, inline=False)}")
+    yield phase, move.step(table, "add column", sql, change)
+    if filled:
+        yield from fill(move, after)
+        yield from _nulls(move, replace(after, not_null=False), after, change)
+    yield from _rest(move, _as_created(move, first), after, change)
+
+
+def _as_created(move: Move, made: Column) -> Column:
+    """Return the column as its definition alone makes it."""
+    storage = made.storage if move.version >= 160000 else ""
+    return replace(made, storage=storage, comment="", statistics=-1, options=())
+
+
+def _dropped(move: Move, before: Column, change: Change) -> tuple[Phase, Step]:
+    sql = move.alter(before.table, f"DROP COLUMN {quote(before.name)}")
+    call = move.call(before.table, "drop_column", before.name, cascade=False)
+    phase = Phase.EXPRESSIONS_OFF if before.generated else Phase.COLUMNS_OFF
+    return phase, move.step(before.table, "drop column", sql, change, call)
+
+
+def fill(move: Move, found: Column) -> Planned:
+    """Yield the step that gives a value to the rows that are there already."""
+    value = found.default if found.volatile and found.default else found.fill
+    name = quote(found.name)
+    sql = f"UPDATE {move.name(found.table)} SET {name} = {value or HOLE} WHERE {name} IS NULL"
+    step = Step(action="fill column", sql=sql, after=found, value=value)
+    yield Phase.FILLS, step
+
+
+def _altered(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    yield from _retyped(move, before, after, change)
+    yield from _nulls(move, before, after, change)
+    yield from _identity(move, before, after, change)
+    yield from _rest(move, before, after, change)
+
+
+def retyped(before: Column, after: Column) -> bool:
+    """True when the values are written or ordered in another way."""
+    return (before.type, before.collation) != (after.type, after.collation)
+
+
+def _retyped(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    if not retyped(before, after) and change.key not in move.recast:
+        return
+    name = quote(after.name)
+    cast = "" if after.generated else using(before.type, after.type, name)
+    if change.key in move.recast:
+        # Its enumerated type was made anew under the same name.
+        cast = f"{name}::text{'[]' if after.type.endswith('[]') else ''}::{after.type}"
+    what = f"{column(after.name)} TYPE {after.type}"
+    if after.collation or before.collation:
+        what += f" COLLATE {after.collation}" if after.collation else ' COLLATE "default"'
+    sql = move.alter(after.table, what + (f" USING {cast}" if cast else ""))
+    yield Phase.TYPES, move.step(after.table, "retype column", sql, change)
+
+
+def _nulls(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    table = after.table
+    if before.not_null and not after.not_null:
+        sql = move.alter(table, f"{column(after.name)} DROP NOT NULL")
+        call = move.call(table, "drop_not_null", after.name)
+        yield Phase.NULLS, move.step(table, "drop not null", sql, change, call)
+    elif after.not_null and not before.not_null:
+        yield from _set_not_null(move, after, change)
+    elif after.not_null and before.not_null_name != after.not_null_name:
+        yield from _renamed_not_null(move, before.not_null_name, after, change)
+    if after.not_null and before.not_null and after.not_null_valid and not before.not_null_valid:
+        yield from _validated(move, after.not_null_name, after, change)
+
+
+def _set_not_null(move: Move, after: Column, change: Change) -> Planned:
+    table, name = after.table, quote(after.name)
+    if not move.busy(table):
+        sql = move.alter(table, f"{column(after.name)} SET NOT NULL")
+        call = move.call(table, "add_not_null", after.name)
+        yield Phase.NOT_NULLS, move.step(table, "set not null", sql, change, call)
+        if _not_null_name(after):
+            usual = f"{table[1]}_{after.name}_not_null"
+            yield from _renamed_not_null(move, usual, after, change)
+    elif move.version >= 180000:
+        # SET NOT NULL over a NOT VALID constraint would scan under the strongest lock.
+        sql = move.alter(
+            table, f"ADD CONSTRAINT {quote(after.not_null_name)} NOT NULL {name} NOT VALID"
+        )
+        yield Phase.NOT_NULLS, move.step(table, "add not null", sql, change)
+        yield from _validated(move, after.not_null_name, after, change)
+    else:
+        yield from _proven_not_null(move, after, change)
+
+
+def _proven_not_null(move: Move, after: Column, change: Change) -> Planned:
+    """Let a check that is validated without a strong lock spare SET NOT NULL its scan."""
+    table, proof = after.table, quote("foundry_not_null_proof")
+    check = f"ADD CONSTRAINT {proof} CHECK ({quote(after.name)} IS NOT NULL) NOT VALID"
+    for action, what in (
+        ("add constraint", check),
+        ("validate constraint", f"VALIDATE CONSTRAINT {proof}"),
+        ("set not null", f"{column(after.name)} SET NOT NULL"),
+        ("drop constraint", f"DROP CONSTRAINT {proof}"),
+    ):
+        yield Phase.NOT_NULLS, move.step(table, action, move.alter(table, what), change)
+
+
+def _validated(move: Move, name: str, after: Column, change: Change) -> Planned:
+    sql = move.alter(after.table, f"VALIDATE CONSTRAINT {quote(name)}")
+    yield Phase.NOT_NULLS, move.step(after.table, "validate constraint", sql, change)
+
+
+def _renamed_not_null(move: Move, old: str, after: Column, change: Change) -> Planned:
+    if old and after.not_null_name:
+        names = f"{quote(old)} TO {quote(after.not_null_name)}"
+        sql = move.alter(after.table, f"RENAME CONSTRAINT {names}")
+        yield Phase.NOT_NULLS, move.step(after.table, "rename not null", sql, change)
+
+
+def _identity(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    table, place = after.table, (after.table[0], after.identity_sequence)
+    if before.identity and not after.identity:
+        sql = move.alter(table, f"{column(after.name)} DROP IDENTITY")
+        yield Phase.IDENTITIES_OFF, move.step(table, "drop identity", sql, change)
+    elif after.identity and not before.identity:
+        options = identity_options(move, after)
+        what = f"{column(after.name)} ADD GENERATED {after.identity} AS IDENTITY{options}"
+        sql = move.alter(table, what)
+        yield Phase.IDENTITIES, move.step(table, "add identity", sql, change)
+        yield Phase.IDENTITIES, continued(move, place, before, change)
+    elif after.identity:
+        if before.identity != after.identity:
+            sql = move.alter(table, f"{column(after.name)} SET GENERATED {after.identity}")
+            yield Phase.IDENTITIES, move.step(table, "alter identity", sql, change)
+        if before.identity_sequence != after.identity_sequence:
+            old = move.name((table[0], before.identity_sequence))
+            sql = f"ALTER SEQUENCE {old} RENAME TO {quote(after.identity_sequence)}"
+            yield Phase.RENAMES, move.step(table, "rename sequence", sql, change)
+        if before.identity_options != after.identity_options:
+            sql = f"ALTER SEQUENCE {move.name(place)} {after.identity_options}"
+            yield Phase.IDENTITIES, move.step(table, "alter identity", sql, change)
+
+
+def continued(move: Move, place: tuple[str, str], before: Column, change: Change) -> Step:
+    """Return the step that lets a new sequence go on where the old one, or the column, is."""
+    name, table = move.name(place), before.table
+    new = f"pg_catalog.setval({literal(name)}, "
+    old = before.sequence or (
+        (table[0], before.identity_sequence) if before.identity_sequence else None
+    )
+    if old is not None:
+        where = move.name(set_aside(old) if old == place else old)
+        sql = f"SELECT {new}last_value, is_called) FROM {where}"
+    else:
+        value = quote(before.name)
+        sql = f"SELECT {new}max({value})) FROM {move.name(table)} HAVING max({value}) > 0"
+    return move.step(table, "set sequence", sql, change)
+
+
+def set_aside(place: tuple[str, str]) -> tuple[str, str]:
+    """Return where a sequence waits while another one takes its name."""
+    namespace, name = place
+    kept = name.encode()[:55].decode(errors="ignore")
+    return (namespace, f"{kept}_before")
+
+
+def _rest(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    table, which = after.table, column(after.name)
+    if not after.generated and not before.generated:
+        yield from _default(move, before, after, change)
+    elif before.generated and after.generated and before.default != after.default:
+        sql = move.alter(table, f"{which} SET EXPRESSION AS ({respelled(after.default)})")
+        yield Phase.EXPRESSIONS, move.step(table, "set expression", sql, change)
+    elif before.generated and not after.generated:
+        sql = move.alter(table, f"{which} DROP EXPRESSION")
+        yield Phase.EXPRESSIONS_OFF, move.step(table, "drop expression", sql, change)
+        yield from _default(move, replace(before, default=""), after, change)
+    for action, what in _plain(before, after):
+        sql = move.alter(table, f"{which} {what}")
+        yield Phase.TABLE_OPTIONS, move.step(table, action, sql, change)
+    if before.comment != after.comment:
+        name = f"{move.name(table)}.{quote(after.name)}"
+        sql = f"COMMENT ON COLUMN {name} IS {comment(after.comment)}"
+        yield Phase.COMMENTS, move.step(table, "comment", sql, change)
+
+
+def _plain(before: Column, after: Column) -> list[tuple[str, str]]:
+    found = []
+    if before.storage != after.storage:
+        found.append(("set storage", f"SET STORAGE {after.storage or 'DEFAULT'}"))
+    if before.compression != after.compression:
+        found.append(("set compression", f"SET COMPRESSION {after.compression or 'default'}"))
+    if before.statistics != after.statistics:
+        found.append(("set statistics", f"SET STATISTICS {after.statistics}"))
+    changes = parameters(before.options, after.options)
+    return found + [("set column options", what) for what in changes]
+
+
+def _default(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    table = after.table
+    again = before.default and after.default and retyped(before, after)
+    same = before.default == after.default and not again and change.key not in move.recast
+    if same and not _new_sequence(move, before, after):
+        return
+    if before.default:
+        sql = move.alter(table, f"{column(after.name)} DROP DEFAULT")
+        call = move.call(table, "drop_column_default", after.name)
+        if not after.default or retyped(before, after) or change.key in move.recast:
+            yield Phase.DEFAULTS_OFF, move.step(table, "drop default", sql, change, call)
+    if after.default:
+        sql = move.alter(table, f"{column(after.name)} SET DEFAULT {respelled(after.default)}")
+        yield Phase.DEFAULTS, move.step(table, "set default", sql, change)
+
+
+def _new_sequence(move: Move, before: Column, after: Column) -> bool:
+    """True when the sequence of an unchanged default is made anew."""
+    if after.sequence is None:
+        return False
+    key = ("sequence", *after.sequence)
+    made = key in move.after and key not in move.before
+    return made and isinstance(move.after.get(key), Sequence)

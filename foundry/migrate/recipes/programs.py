@@ -1,0 +1,218 @@
+"""What is declared by a statement of its own: views, functions, triggers, policies, grants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foundry.migrate.compare import Change
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Function,
+    Grant,
+    Index,
+    Key,
+    Place,
+    Policy,
+    Trigger,
+    View,
+)
+from foundry.migrate.recipes.move import Move, Phase, Planned
+from foundry.migrate.recipes.values import comment, parameters
+from foundry.migrate.spelling import quote
+from foundry.migrate.steps import Step
+
+
+def _step(action: str, sql: str, change: Change) -> Step:
+    return Step(action=action, sql=sql, before=change.before, after=change.after)
+
+
+def view(move: Move, change: Change) -> Planned:
+    """Yield the steps of a view that comes, goes, changes or is in the way."""
+    before, after = change.before, change.after
+    if before is not None and after is not None and not dropped(move, before.place):
+        yield from _replaced(move, before, after, change)
+        return
+    if before is not None:
+        kind = _kind(before)
+        sql = f"DROP {kind} {move.name(before.place)}"
+        gone = Change(before=before, after=None)
+        yield Phase.VIEWS_OFF, _step("drop view", sql, gone)
+    if after is not None:
+        yield Phase.VIEWS, _step("create view", _view(move, after), change)
+        yield from _commented(move, "", after, change)
+
+
+def dropped(move: Move, place: Place) -> bool:
+    """True for a view that is dropped, whether it comes back or not."""
+    key: Key = ("view", *place)
+    before, after = move.before.get(key), move.after.get(key)
+    if before is None:
+        return False
+    return after is None or key in move.rebuilt or not _extends(before, after)
+
+
+def _kind(found: View) -> str:
+    return "MATERIALIZED VIEW" if found.materialized else "VIEW"
+
+
+def _extends(before: View, after: View) -> bool:
+    """True when CREATE OR REPLACE VIEW leads from one to the other."""
+    same_start = after.columns[: len(before.columns)] == before.columns
+    if after.materialized or before.materialized:
+        return before == replace(after, comment=before.comment, options=before.options)
+    return same_start
+
+
+def _view(move: Move, after: View) -> str:
+    options = f" WITH ({', '.join(after.options)})" if after.options else ""
+    query = after.query.strip().rstrip(";")
+    empty = " WITH NO DATA" if after.materialized and not after.populated else ""
+    return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}{empty}"
+
+
+def _replaced(move: Move, before: View, after: View, change: Change) -> Planned:
+    name = move.name(after.place)
+    if (before.query, before.columns) != (after.query, after.columns):
+        query = after.query.strip().rstrip(";")
+        options = f" WITH ({', '.join(after.options)})" if after.options else ""
+        sql = f"CREATE OR REPLACE VIEW {name}{options} AS\n{query}"
+        yield Phase.VIEWS, _step("replace view", sql, change)
+    else:
+        for what in parameters(before.options, after.options):
+            sql = f"ALTER {_kind(after)} {name} {what}"
+            yield Phase.VIEWS, _step("set view options", sql, change)
+    yield from _commented(move, before.comment, after, change)
+
+
+def _commented(move: Move, old: str, after: View, change: Change) -> Planned:
+    if old != after.comment:
+        target = f"{_kind(after)} {move.name(after.place)}"
+        sql = f"COMMENT ON {target} IS {comment(after.comment)}"
+        yield Phase.COMMENTS, _step("comment", sql, change)
+
+
+def function(move: Move, change: Change) -> Planned:
+    """Yield the steps of a function that comes, goes or changes."""
+    before, after = change.before, change.after
+    if before is not None and (after is None or not replaceable(before, after)):
+        phase = Phase.FUNCTIONS_OFF if after is None else Phase.FUNCTIONS_REPLACED
+        sql = f"DROP {before.kind} {_function(move, before)}"
+        yield phase, _step("drop function", sql, Change(before=before, after=None))
+    if after is None:
+        return
+    if before is None or before.definition != after.definition:
+        action = "replace function" if before else "create function"
+        yield _when(move, after), _step(action, after.definition.rstrip(), change)
+    if (before.comment if before else "") != after.comment:
+        target = f"{after.kind} {_function(move, after)}"
+        sql = f"COMMENT ON {target} IS {comment(after.comment)}"
+        yield Phase.COMMENTS, _step("comment", sql, change)
+
+
+def _when(move: Move, after: Function) -> Phase:
+    """Return the phase of a function: before the tables only if one of them calls it."""
+    if any(key[0] == "view" and key not in move.before for key in after.depends):
+        return Phase.LATE_FUNCTIONS
+    texts = (
+        *(c.default for c in move.after.kind(Column)),
+        *(c.definition for c in move.after.kind(Constraint)),
+        *(i.definition for i in move.after.kind(Index)),
+    )
+    called = any(after.name in text for text in texts)
+    return Phase.FUNCTIONS if called else Phase.LATER_FUNCTIONS
+
+
+def replaceable(before: Function, after: Function) -> bool:
+    """True when CREATE OR REPLACE leads from one to the other."""
+    return (before.kind, before.returns) == (after.kind, after.returns)
+
+
+def _function(move: Move, found: Function) -> str:
+    return f"{move.name((found.namespace, found.name))}({found.arguments})"
+
+
+def trigger(move: Move, change: Change) -> Planned:
+    """Yield the steps of a trigger that comes, goes or changes."""
+    before, after = change.before, change.after
+    same = before and after and before.definition == after.definition
+    if before is not None and not (same and change.key not in move.rebuilt):
+        sql = f"DROP TRIGGER {quote(before.name)} ON {move.name(before.table)}"
+        step = move.step(before.table, "drop trigger", sql, Change(before=before, after=None))
+        yield Phase.TRIGGERS_OFF, step
+    if after is None:
+        return
+    old = before if same and change.key not in move.rebuilt else None
+    if old is None:
+        step = move.step(after.table, "create trigger", after.definition, change)
+        yield Phase.TRIGGERS, step
+    if (old.enabled if old else "ENABLE") != after.enabled:
+        verb, _, when = after.enabled.partition(" ")
+        what = f"{verb} {when + ' ' if when else ''}TRIGGER {quote(after.name)}"
+        sql = move.alter(after.table, what)
+        yield Phase.TRIGGERS, move.step(after.table, "set trigger", sql, change)
+    yield from _on_table(move, "TRIGGER", old.comment if old else "", after, change)
+
+
+def policy(move: Move, change: Change) -> Planned:
+    """Yield the steps of a policy that comes, goes or changes."""
+    before, after = change.before, change.after
+    same = before and after and before.definition == after.definition
+    if before is not None and not (same and change.key not in move.rebuilt):
+        sql = f"DROP POLICY {quote(before.name)} ON {move.name(before.table)}"
+        step = move.step(before.table, "drop policy", sql, Change(before=before, after=None))
+        yield Phase.TRIGGERS_OFF, step
+    if after is None:
+        return
+    kept = same and change.key not in move.rebuilt
+    if not kept:
+        sql = f"CREATE POLICY {quote(after.name)} ON {move.name(after.table)} {after.definition}"
+        yield Phase.SECURITY, move.step(after.table, "create policy", sql, change)
+    yield from _on_table(move, "POLICY", before.comment if kept else "", after, change)
+
+
+def _on_table(move: Move, kind: str, old: str, after: Trigger | Policy, change: Change) -> Planned:
+    if old != after.comment:
+        where = f"{quote(after.name)} ON {move.name(after.table)}"
+        sql = f"COMMENT ON {kind} {where} IS {comment(after.comment)}"
+        yield Phase.COMMENTS, move.step(after.table, "comment", sql, change)
+
+
+def grant(move: Move, change: Change) -> Planned:
+    """Yield the steps of a privilege that is given or taken back."""
+    before, after = change.before, change.after
+    if before is not None:
+        target = _target(move, before)
+        sql = f"REVOKE {_privilege(before)} ON {target} FROM {_role(before)}"
+        if before.target in move.after:
+            gone = Change(before=before, after=None)
+            yield Phase.GRANTS, _step("revoke", sql, gone)
+    if after is not None:
+        option = " WITH GRANT OPTION" if after.grantable else ""
+        sql = f"GRANT {_privilege(after)} ON {_target(move, after)} TO {_role(after)}{option}"
+        yield Phase.GRANTS, _step("grant", sql, change)
+
+
+def _role(found: Grant) -> str:
+    return quote(found.role) if found.role else "PUBLIC"
+
+
+def _privilege(found: Grant) -> str:
+    if found.target[0] == "column":
+        return f"{found.privilege} ({quote(found.target[3])})"
+    return found.privilege
+
+
+def _target(move: Move, found: Grant) -> str:
+    kind, *names = found.target
+    match kind:
+        case "namespace":
+            return f"SCHEMA {quote(names[0])}"
+        case "function":
+            key: Key = found.target
+            object_ = move.after.get(key) or move.before.get(key)
+            return f"{object_.kind} {_function(move, object_)}"
+        case "sequence":
+            return f"SEQUENCE {move.name((names[0], names[1]))}"
+        case _:
+            return f"TABLE {move.name((names[0], names[1]))}"

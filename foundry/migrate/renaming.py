@@ -1,0 +1,232 @@
+"""Declared renames: the live database as it will be once they are done.
+
+Texts that name a renamed column are predicted here; what is predicted wrongly is only
+dropped and made again, and the replay of the finished files sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Index,
+    Key,
+    Place,
+    Policy,
+    Sequence,
+    Snapshot,
+    Table,
+    Trigger,
+)
+from foundry.migrate.spelling import printed, quote, relation, renamed
+from foundry.migrate.steps import Call, Renames, Step
+
+
+def renamings(
+    live: Snapshot, wanted: Snapshot, declared: Renames, *, default: str
+) -> tuple[Snapshot, tuple[Step, ...], tuple[Step, ...]]:
+    """Return the live snapshot after the renames, and the steps there and back.
+
+    A rename that was done already, or whose old name is nowhere, is passed over.
+    """
+    there: list[Step] = []
+    back: list[Step] = []
+    now = live
+    for old, new in _tables(live, wanted, declared):
+        there.append(_table_step(old, new, default, now))
+        now = _table_renamed(now, old, new, default)
+        back.append(_table_step(new, old, default, now))
+    for place, old_name, new_name in _columns(now, wanted, declared):
+        there.append(_column_step(place, old_name, new_name, default, now))
+        now = _column_renamed(now, place, old_name, new_name)
+        back.append(_column_step(place, new_name, old_name, default, now))
+    for old, new in _sequences(now, wanted):
+        there.append(_sequence_step(old, new, default, now))
+        now = _sequence_renamed(now, old, new, default)
+        back.append(_sequence_step(new, old, default, now))
+    return now, tuple(there), tuple(reversed(back))
+
+
+def _tables(live: Snapshot, wanted: Snapshot, declared: Renames) -> Iterator[tuple[Place, Place]]:
+    for old, new in declared.tables:
+        was, has = ("table", *old) in live, ("table", *new) in live
+        if was and not has and ("table", *new) in wanted and ("table", *old) not in wanted:
+            yield old, new
+
+
+def _columns(
+    live: Snapshot, wanted: Snapshot, declared: Renames
+) -> Iterator[tuple[Place, str, str]]:
+    for place in dict.fromkeys(table for table, _, _ in declared.columns):
+        names = {c.name for c in live.of_table(Column, place)}
+        after = {c.name for c in wanted.of_table(Column, place)}
+        pairs = {old: new for table, old, new in declared.columns if table == place}
+        open_ = {o: n for o, n in pairs.items() if o in names and n in after}
+        # Done before: the new name is there, and the old one is a column of its own.
+        open_ = {o: n for o, n in open_.items() if n not in names or n in open_ or o not in after}
+        yield from ((place, old, new) for old, new in _ordered(open_, names))
+
+
+def _ordered(pairs: Mapping[str, str], names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield renames so that each new name is free; a circle goes by way of another name."""
+    left, taken = dict(pairs), set(names)
+    while left:
+        free = next((old for old, new in left.items() if new not in taken or new not in left), None)
+        if free is None:
+            old, new = next(iter(left.items()))
+            aside = f"{old.encode()[:55].decode(errors='ignore')}_before"
+            yield old, aside
+            taken = (taken - {old}) | {aside}
+            left = {aside if o == old else o: n for o, n in left.items()}
+            continue
+        new = left.pop(free)
+        taken = (taken - {free}) | {new}
+        yield free, new
+
+
+def _sequences(live: Snapshot, wanted: Snapshot) -> Iterator[tuple[Place, Place]]:
+    """Yield sequences that belong to the same column under another name."""
+    owned = {s.owner: s for s in wanted.kind(Sequence) if s.owner}
+    for found in live.kind(Sequence):
+        new = owned.get(found.owner) if found.owner else None
+        if new is None or new.place == found.place or new.namespace != found.namespace:
+            continue
+        if new.key not in live:
+            yield found.place, new.place
+
+
+def overwritten(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Key, ...]:
+    """Return the columns that have to go first, since another one gets their name."""
+    found = []
+    for place, old, new in declared.columns:
+        key = ("column", *place, new)
+        moves_on = any(p == place and o == new for p, o, _ in declared.columns)
+        if ("column", *place, old) in live and key in live and not moves_on:
+            after = {c.name for c in wanted.of_table(Column, place)}
+            found += [key] if old not in after else []
+    return tuple(found)
+
+
+def _table_step(old: Place, new: Place, default: str, now: Snapshot) -> Step:
+    sql = f"ALTER TABLE {relation(old, default)} RENAME TO {quote(new[1])}"
+    before = now.get(("table", *old))
+    return Step(action="rename table", sql=sql, before=before, after=replace(before, name=new[1]))
+
+
+def _column_step(place: Place, old: str, new: str, default: str, now: Snapshot) -> Step:
+    before = now.get(("column", *place, old))
+    what = f"RENAME COLUMN {quote(old)} TO {quote(new)}"
+    plain = place[0] == default and "." not in place[1]
+    return Step(
+        action="rename column",
+        sql=f"ALTER TABLE {relation(place, default)} {what}",
+        before=before,
+        after=replace(before, name=new),
+        call=Call(name="rename_column", arguments=(place[1], old, new)) if plain else None,
+    )
+
+
+def _sequence_step(old: Place, new: Place, default: str, now: Snapshot) -> Step:
+    before = now.get(("sequence", *old))
+    sql = f"ALTER SEQUENCE {relation(old, default)} RENAME TO {quote(new[1])}"
+    after = replace(before, name=new[1])
+    return Step(action="rename sequence", sql=sql, before=before, after=after)
+
+
+def _table_renamed(now: Snapshot, old: Place, new: Place, default: str) -> Snapshot:
+    return Snapshot.of(_of_table(o, old, new, default) for o in now)
+
+
+def _of_table(thing: Any, old: Place, new: Place, default: str) -> Any:
+    if isinstance(thing, Table) and thing.place == old:
+        return replace(thing, name=new[1])
+    if isinstance(thing, Sequence) and thing.owner and thing.owner[:2] == old:
+        return replace(thing, owner=(*new, thing.owner[2]))
+    if isinstance(thing, Constraint) and thing.references == old:
+        head, word, tail = thing.definition.partition(" REFERENCES ")
+        was, now = printed(old, default), printed(new, default)
+        tail = now + tail.removeprefix(was) if tail.startswith(was) else tail
+        thing = replace(thing, references=new, definition=head + word + tail)
+    if isinstance(thing, Trigger) and thing.table == old:
+        text = renamed(thing.definition, {old[1]: new[1]})
+        thing = replace(thing, definition=text)
+    if getattr(thing, "table", None) == old:
+        thing = replace(thing, table=new)
+    if hasattr(thing, "depends"):
+        keys = tuple((k[0], *new, *k[3:]) if k[1:3] == old else k for k in thing.depends)
+        thing = replace(thing, depends=keys)
+    if hasattr(thing, "target") and thing.target[1:3] == old:
+        return replace(thing, target=(thing.target[0], *new, *thing.target[3:]))
+    return thing
+
+
+def _column_renamed(now: Snapshot, place: Place, old: str, new: str) -> Snapshot:
+    return Snapshot.of(_of_column(o, place, {old: new}) for o in now)
+
+
+def _of_column(thing: Any, place: Place, names: Mapping[str, str]) -> Any:
+    if isinstance(thing, Constraint):
+        return _constraint(thing, place, names)
+    if isinstance(thing, Sequence) and thing.owner and thing.owner[:2] == place:
+        owner = names.get(thing.owner[2], thing.owner[2])
+        return replace(thing, owner=(*place, owner))
+    if hasattr(thing, "depends"):
+        keys = tuple(_key(k, place, names) for k in thing.depends)
+        return replace(thing, depends=keys)
+    if hasattr(thing, "target"):
+        return replace(thing, target=_key(thing.target, place, names))
+    if getattr(thing, "table", None) != place:
+        return thing
+    if isinstance(thing, Column):
+        default = renamed(thing.default, names) if thing.generated else thing.default
+        reads = tuple(names.get(r, r) for r in thing.reads)
+        name = names.get(thing.name, thing.name)
+        return replace(thing, name=name, default=default, reads=reads)
+    if isinstance(thing, (Index, Policy, Trigger)):
+        columns = tuple(names.get(c, c) for c in thing.columns)
+        thing = replace(thing, definition=renamed(thing.definition, names), columns=columns)
+    if isinstance(thing, Index):
+        plain = tuple(names.get(c, c) for c in thing.keys)
+        thing = replace(thing, keys=plain, predicate=renamed(thing.predicate, names))
+    return thing
+
+
+def _key(key: Key, place: Place, names: Mapping[str, str]) -> Key:
+    if key[0] != "column" or key[1:3] != place:
+        return key
+    return (*key[:3], names.get(key[3], key[3]))
+
+
+def _constraint(thing: Constraint, place: Place, names: Mapping[str, str]) -> Constraint:
+    head, word, tail = thing.definition.partition(" REFERENCES ")
+    if thing.kind != "FOREIGN KEY":
+        head, word, tail = thing.definition, "", ""
+    if thing.table == place:
+        head = renamed(head, names)
+        columns = tuple(names.get(c, c) for c in thing.columns)
+        expression, index = renamed(thing.expression, names), thing.index
+        index = index if thing.kind == "FOREIGN KEY" else renamed(index, names)
+        thing = replace(thing, columns=columns, expression=expression, index=index)
+    if thing.references == place:
+        table, bracket, rest = tail.partition("(")
+        tail = table + bracket + renamed(rest, names)
+        referenced = tuple(names.get(c, c) for c in thing.referenced)
+        thing = replace(thing, referenced=referenced)
+    return replace(thing, definition=head + word + tail)
+
+
+def _sequence_renamed(now: Snapshot, old: Place, new: Place, default: str) -> Snapshot:
+    was, is_ = (f"'{printed(p, default)}'".replace("''", "'") for p in (old, new))
+
+    def moved(thing: Any) -> Any:
+        if isinstance(thing, Sequence) and thing.place == old:
+            return replace(thing, name=new[1])
+        if isinstance(thing, Column) and thing.sequence == old:
+            return replace(thing, sequence=new, default=thing.default.replace(was, is_))
+        return thing
+
+    return Snapshot.of(moved(o) for o in now)

@@ -1,0 +1,118 @@
+"""How names and texts are written in SQL; the only place that quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from foundry.migrate.objects import Place
+
+# What quote_ident() quotes although it looks plain, on PostgreSQL 15 to 18.
+_WORDS = """
+    all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
+    boolean both case cast char character check coalesce collate collation column concurrently
+    constraint create cross current_catalog current_date current_role current_schema
+    current_time current_timestamp current_user dec decimal default deferrable desc distinct do
+    else end except exists extract false fetch float for foreign freeze from full grant greatest
+    group grouping having ilike in initially inner inout int integer intersect interval into is
+    isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query
+    json_scalar json_serialize json_table json_value lateral leading least left like limit
+    localtime localtimestamp merge_action national natural nchar none normalize not notnull null
+    nullif numeric offset on only or order out outer overlaps overlay placing position precision
+    primary real references returning right row select session_user setof similar smallint some
+    substring symmetric system_user table tablesample then time timestamp to trailing treat trim
+    true union unique user using values varchar variadic verbose when where window with
+    xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot
+    xmlserialize xmltable
+"""
+_KEYWORDS = frozenset(_WORDS.split())
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
+
+# A string with or without escapes, a quoted name, a word, or any other character.
+_TOKEN = re.compile(
+    r"""
+    (?P<string> E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' )
+    | (?P<quoted> "(?:[^"]|"")*" )
+    | (?P<word> [^\W\d][\w$]* )
+    | (?P<other> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def quote(name: str) -> str:
+    """Return a name in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names in double quotes, separated by commas."""
+    return ", ".join(map(quote, names))
+
+
+def ident(name: str) -> str:
+    """Return a name as quote_ident() does: in quotes only where it needs them."""
+    return name if _PLAIN.fullmatch(name) and name not in _KEYWORDS else quote(name)
+
+
+def literal(text: str) -> str:
+    """Return a text as a string literal, for sessions with standard_conforming_strings."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def relation(place: Place, default: str) -> str:
+    """Return the quoted name of a place; in the default namespace it stands alone."""
+    namespace, name = place
+    return quote(name) if namespace == default else f"{quote(namespace)}.{quote(name)}"
+
+
+def printed(place: Place, default: str) -> str:
+    """Return the name of a place as the server prints it."""
+    namespace, name = place
+    return ident(name) if namespace == default else f"{ident(namespace)}.{ident(name)}"
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return an expression with some of its identifiers replaced; strings stay as they are."""
+    return "".join(_renamed(kind, token, names) for kind, token in _tokens(text))
+
+
+def _renamed(kind: str, token: str, names: Mapping[str, str]) -> str:
+    name = token[1:-1].replace('""', '"') if kind == "quoted" else token
+    if kind in ("quoted", "word") and name in names:
+        return ident(names[name])
+    return token
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str]]:
+    for match in _TOKEN.finditer(text):
+        yield str(match.lastgroup), match.group()
+
+
+def bare(text: str) -> str:
+    """Return SQL without its strings and quoted names: what is left are its own words."""
+    return "".join(t for kind, t in _tokens(text) if kind not in ("string", "quoted"))
+
+
+def respelled(text: str) -> str:
+    """Return an expression in a spelling that PostgreSQL reads back as what it printed.
+
+    `varchar_column IN ('a', 'b')` is printed with a cast of the whole array, and a cast of
+    an array that is written out is read as casts of its elements. With a first cast to the
+    type it has anyway the second one stays where it is.
+    """
+    marked = []
+    opened: list[bool] = []
+    tokens = [token for _, token in _tokens(text)]
+    for number, token in enumerate(tokens):
+        if token == "[":
+            opened.append(tokens[number - 2 : number] == ["(", "ARRAY"])
+        marked.append(token)
+        if token == "]" and opened and opened.pop() and _cast_to_text(tokens[number + 1 :][:7]):
+            marked.append("::character varying[]")
+    return "".join(marked)
+
+
+def _cast_to_text(tokens: list[str]) -> bool:
+    return "".join(tokens).startswith(")::text[]")

@@ -1,0 +1,186 @@
+"""Where a plan halts on its way: one snapshot at the end of each file.
+
+First what is instant, in one transaction; then what takes time and must not make others
+wait; at the end what loses something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from foundry.migrate.compare import Change, compare
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Enum,
+    Function,
+    Index,
+    Key,
+    Namespace,
+    Object,
+    Place,
+    Sequence,
+    Snapshot,
+    Table,
+)
+from foundry.migrate.recipes.columns import remade, retyped
+from foundry.migrate.recipes.types import grown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halts:
+    """The snapshots after each stage, and what waits from one for the next."""
+
+    labelled: Snapshot
+    """With new labels of enumerated types; a transaction cannot use those it adds."""
+    base: Snapshot
+    online: Snapshot
+    deferred: tuple[Column, ...]
+    """New columns whose rows get their values online."""
+
+
+def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
+    """Return where to halt on the way from `live` to `wanted`."""
+    standing = frozenset(t.place for t in live.kind(Table) if t.key in wanted)
+    labelled = live.changed(add=list(_labelled(live, wanted)))
+    changes = compare(live, wanted)
+    online = wanted.changed(add=[c.before for c in changes if _kept(c, live, wanted, standing)])
+    deferred = tuple(
+        c.after
+        for c in changes
+        if isinstance(c.after, Column) and c.before is None and _needs_fill(c.after, standing)
+    )
+    way = _Way(live, wanted, standing, version)
+    base = _base(way, online, changes, deferred)
+    return Halts(labelled=labelled, base=base, online=online, deferred=deferred)
+
+
+def _labelled(live: Snapshot, wanted: Snapshot) -> Iterator[Enum]:
+    for found in live.kind(Enum):
+        after = wanted.get(found.key)
+        if after and after.labels != found.labels and grown(found, after):
+            yield replace(found, labels=after.labels)
+
+
+def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[Place]) -> bool:
+    """True for what goes with the last file: whatever holds data, and what rests on it."""
+    before = change.before
+    if before is None or change.after is not None:
+        return False
+    match before:
+        case Table() | Sequence() | Function() | Enum() | Namespace():
+            return True
+        case Column():
+            return before.table not in standing or not before.generated
+        case Constraint() | Index():
+            columns = [("column", *before.table, name) for name in before.columns]
+            return before.table not in standing or any(
+                key in live and key not in wanted and not live.get(key).generated for key in columns
+            )
+    table = getattr(before, "table", None) or getattr(before, "target", (None,))[1:3]
+    return ("table", *table) in live and ("table", *table) not in wanted
+
+
+def _needs_fill(after: Column, standing: frozenset[Place]) -> bool:
+    if after.table not in standing or after.identity or after.generated:
+        return False
+    return after.volatile if after.default else after.not_null
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    live: Snapshot
+    wanted: Snapshot
+    standing: frozenset[Place]
+    version: int
+
+    def touched(self, table: Place, columns: tuple[str, ...]) -> bool:
+        """True when a column gets another type on the way."""
+        for name in columns:
+            before = self.live.get(("column", *table, name))
+            after = self.wanted.get(("column", *table, name))
+            if before and after and self.rewritten(before, after):
+                return True
+            if before and not after and before.generated:
+                return True
+        return False
+
+    def in_key(self, column: Column) -> bool:
+        """True for a column of a primary key."""
+        found = self.live.of_table(Constraint, column.table)
+        return any(c.kind == "PRIMARY KEY" and column.name in c.columns for c in found)
+
+    def rewritten(self, before: Column, after: Column) -> bool:
+        new = before.enum and self.wanted.get(("enum", *before.enum))
+        old = before.enum and self.live.get(("enum", *before.enum))
+        made_anew = bool(new and old and new.labels != old.labels and not grown(old, new))
+        return retyped(before, after) or remade(self.version, before, after) or made_anew
+
+
+def _base(
+    way: _Way, online: Snapshot, changes: tuple[Change, ...], deferred: tuple[Column, ...]
+) -> Snapshot:
+    add: list[Object] = [_without_values(column) for column in deferred]
+    drop: list[Key] = []
+    for change in changes:
+        match change.after or change.before:
+            case Column() as column if column.table in way.standing:
+                add += _columns(way, change)
+            case Constraint() | Index() as thing if thing.table in way.standing:
+                _later(way, change, add, drop)
+            case Constraint() as new if change.before is None and not _rests(way, online, new):
+                drop.append(new.key)
+    return online.changed(add=add, drop=drop)
+
+
+def _without_values(column: Column) -> Column:
+    return replace(column, not_null=False, not_null_name="", not_null_valid=True)
+
+
+def _columns(way: _Way, change: Change) -> list[Object]:
+    """Return the column with what waits: NOT NULL, and an identity, which needs it."""
+    before, after = change.before, change.after
+    if before is None or after is None or after.not_null == before.not_null:
+        return []
+    if before.not_null:
+        # A primary key that goes online holds on to it.
+        kept = replace(after, not_null=True, not_null_name=before.not_null_name)
+        return [kept] if way.in_key(before) else []
+    waiting = _without_values(after)
+    if after.identity and not before.identity:
+        waiting = replace(waiting, identity="", identity_options="", identity_sequence="")
+    return [waiting]
+
+
+def _later(way: _Way, change: Change, add: list[Object], drop: list[Key]) -> None:
+    """Leave a constraint or index of a table in use as it is, or away, until the online file."""
+    before, after = change.before, change.after
+    if before is None:
+        drop.append(after.key)
+        return
+    if after is not None and before.key != after.key:
+        return  # a rename is instant
+    if _in_the_way(way, before):
+        drop.append(before.key)
+    else:
+        add.append(before)
+
+
+def _in_the_way(way: _Way, before: Constraint | Index) -> bool:
+    if way.touched(before.table, before.columns):
+        return True
+    if isinstance(before, Constraint) and before.references:
+        return way.touched(before.references, before.referenced)
+    return False
+
+
+def _rests(way: _Way, online: Snapshot, new: Constraint) -> bool:
+    """False for a foreign key of a new table to a key that is only built later."""
+    if new.references is None or new.references not in way.standing:
+        return True
+    there = way.live.of_table(Constraint, new.references)
+    unique = way.live.of_table(Index, new.references)
+    return any(c.name == new.index and set(c.columns) == set(new.referenced) for c in there) or (
+        any(i.name == new.index and set(i.keys) == set(new.referenced) for i in unique)
+    )

@@ -1,0 +1,131 @@
+"""What has to be away while something else changes, although it stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from foundry.migrate.compare import Change
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Enum,
+    Function,
+    Index,
+    Key,
+    Place,
+    Policy,
+    Snapshot,
+    Trigger,
+    View,
+)
+from foundry.migrate.recipes.columns import remade, retyped
+from foundry.migrate.recipes.programs import replaceable
+from foundry.migrate.recipes.types import grown
+
+
+def recast(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> frozenset[Key]:
+    """Return the columns whose enumerated type is made anew under its name."""
+    anew = {
+        c.before.place
+        for c in changes
+        if isinstance(c.before, Enum)
+        and c.after is not None
+        and c.before.labels != c.after.labels
+        and not grown(c.before, c.after)
+    }
+    if not anew:
+        return frozenset()
+    columns = (c for c in after.kind(Column) if c.enum in anew)
+    return frozenset(c.key for c in columns if c.key in before and before.get(c.key).enum == c.enum)
+
+
+def victims(
+    before: Snapshot,
+    after: Snapshot,
+    changes: Iterable[Change],
+    recast: frozenset[Key],
+    *,
+    version: int,
+) -> frozenset[Key]:
+    """Return the keys of what is dropped and made again, to a fixed point.
+
+    A generated column that reads a retyped one takes its indexes with it, those the
+    foreign keys that rest on them, a view the views that read it.
+    """
+    changes = tuple(changes)
+    moved = set(recast) | {c.key for c in changes if _retyped(c, version)}
+    if not moved and not any(_uprooting(c) for c in changes):
+        return frozenset()
+    anew = {c.key for c in changes if _remade(c, version)} | set(recast)
+    gone = moved | {c.before.key for c in changes if c.after is None}
+    gone |= {c.key for c in changes if _uprooting(c)}
+    found: set[Key] = set()
+    while True:
+        more = {
+            o.key
+            for o in before
+            if o.key in after
+            and o.key not in found
+            and _victim(o, moved | found, anew | found, gone | found)
+        }
+        if not more:
+            return frozenset(found)
+        found |= more
+
+
+def _retyped(change: Change, version: int) -> bool:
+    before, after = change.before, change.after
+    if not (isinstance(before, Column) and isinstance(after, Column)):
+        return False
+    return retyped(before, after) or _remade(change, version)
+
+
+def _remade(change: Change, version: int) -> bool:
+    before, after = change.before, change.after
+    both = isinstance(before, Column) and isinstance(after, Column)
+    return both and remade(version, before, after)
+
+
+def _uprooting(change: Change) -> bool:
+    """True when something else may rest on what goes or changes."""
+    before, after = change.before, change.after
+    match before:
+        case Constraint(kind="PRIMARY KEY" | "UNIQUE"):
+            return after is None or before.definition != after.definition
+        case Index(unique=True):
+            return after is None or before.definition != after.definition
+        case Function():
+            return after is None or not replaceable(before, after)
+        case View():
+            return True
+        case Column():
+            return after is None
+    return False
+
+
+def _victim(thing: object, moved: set[Key], anew: set[Key], gone: set[Key]) -> bool:
+    """`moved`: columns of another type; `anew`: those dropped and added; `gone`: all that goes."""
+    match thing:
+        case Column(generated=kind, table=table, reads=reads) if kind:
+            return _any(table, reads, moved)
+        case Constraint(kind="FOREIGN KEY"):
+            return _foreign(thing, moved, gone)
+        case Constraint(table=table, columns=columns) | Index(table=table, columns=columns):
+            return _any(table, columns, anew) or ("view", *table) in gone
+        case Trigger(table=table, columns=columns) | Policy(table=table, columns=columns):
+            return _any(table, columns, moved) or ("view", *table) in gone
+        case View(depends=depends):
+            return any(key in gone for key in depends)
+    return False
+
+
+def _any(table: Place, columns: Iterable[str], keys: set[Key]) -> bool:
+    return any(("column", *table, name) in keys for name in columns)
+
+
+def _foreign(thing: Constraint, moved: set[Key], gone: set[Key]) -> bool:
+    if thing.references is None:
+        return False
+    rests = any((kind, *thing.references, thing.index) in gone for kind in ("constraint", "index"))
+    mine = _any(thing.table, thing.columns, moved)
+    return rests or mine or _any(thing.references, thing.referenced, moved)
