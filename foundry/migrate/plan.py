@@ -30,7 +30,7 @@ from foundry.migrate.objects import (
 from foundry.migrate.objects import Sequence as SequenceObject
 from foundry.migrate.recipes import columns, keys, programs, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
-from foundry.migrate.renaming import overwritten, renamings
+from foundry.migrate.renaming import looking, overwritten, renamings
 from foundry.migrate.scope import scoped
 from foundry.migrate.stages import Halts, halts
 from foundry.migrate.steps import Managed, Plan, Renames, Stage, Step
@@ -71,7 +71,12 @@ def plan(
     """
     way = _Way(version=version, default=default)
     declared = renames or Renames()
-    room = live.changed(drop=_with_parts(live, overwritten(live, wanted, declared)))
+    room = live.changed(
+        drop=[
+            *_with_parts(live, overwritten(live, wanted, declared)),
+            *_with_parts(live, looking(live, wanted, declared)),
+        ]
+    )
     now, there, back = renamings(room, wanted, declared, default=default)
     if managed is not None:
         wanted = scoped(now, wanted, managed, prune=prune)
@@ -109,10 +114,13 @@ def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[st
 
 
 def _with_parts(live: Snapshot, gone: Iterable[Key]) -> list[Key]:
-    """Return columns and what PostgreSQL drops with them."""
+    """Return columns and views with what PostgreSQL drops with them."""
     found = list(gone)
     for key in gone:
-        table, name = (key[1], key[2]), key[3]
+        table, name = (key[1], key[2]), key[-1]
+        if key[0] == "view":
+            found += [i.key for i in live.of_table(Index, table)]
+            continue
         found += [c.key for c in live.of_table(Constraint, table) if name in c.columns]
         found += [i.key for i in live.of_table(Index, table) if name in i.columns]
     return found
@@ -199,7 +207,7 @@ def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Ste
 
 
 def _implied(move: Move, change: Change) -> bool:
-    """True for what goes with its table."""
+    """True for what goes with its table, or comes with the one it is a partition of."""
     thing: Any = change.after or change.before
     if isinstance(thing, Grant):
         return False
@@ -207,9 +215,16 @@ def _implied(move: Move, change: Change) -> bool:
     if table is None:
         return False
     key: Key = ("table", *table)
+    if isinstance(thing, Column) and _of_partition(move, key):
+        return True
     if change.after is None and key in move.before and key not in move.after:
         return not (isinstance(thing, Constraint) and thing.kind == "FOREIGN KEY")
     return False
+
+
+def _of_partition(move: Move, key: Key) -> bool:
+    sides = [s.get(key) for s in (move.before, move.after)]
+    return all(table.partition_of for table in sides if table) and any(sides)
 
 
 def _sorted(changes: list[Change], move: Move) -> list[Change]:

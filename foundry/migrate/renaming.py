@@ -21,6 +21,7 @@ from foundry.migrate.objects import (
     Snapshot,
     Table,
     Trigger,
+    View,
 )
 from foundry.migrate.spelling import printed, quote, relation, renamed
 from foundry.migrate.steps import Call, Renames, Step
@@ -109,6 +110,30 @@ def overwritten(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Ke
             after = {c.name for c in wanted.of_table(Column, place)}
             found += [key] if old not in after else []
     return tuple(found)
+
+
+def looking(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Key, ...]:
+    """Return the wanted views that read something renamed, and those that read them.
+
+    They are made anew from their declaration: what the server would make of their text
+    cannot be told.
+    """
+    seen: set[Key] = {("table", *old) for old, _ in declared.tables}
+    seen |= {("column", *table, old) for table, old, _ in declared.columns}
+    places = {new: old for old, new in declared.tables}
+    seen |= {("column", *places.get(t, t), old) for t, old, _ in declared.columns}
+    gone = {key for key in seen if key in live and key not in wanted}
+    found: set[Key] = set()
+    while True:
+        views = (v for v in live.kind(View) if v.key in wanted and v.key not in found)
+        more = {v.key for v in views if any(_reads(k, gone | found) for k in v.depends)}
+        if not more:
+            return tuple(sorted(found))
+        found |= more
+
+
+def _reads(key: Key, names: set[Key]) -> bool:
+    return key in names or (key[0] == "column" and ("table", *key[1:3]) in names)
 
 
 def _table_step(old: Place, new: Place, default: str, now: Snapshot) -> Step:

@@ -56,6 +56,16 @@ def ident(name: str) -> str:
     return name if _PLAIN.fullmatch(name) and name not in _KEYWORDS else quote(name)
 
 
+def chosen(table: str, column: str, label: str) -> str:
+    """Return the name PostgreSQL gives to what belongs to a column, cut to 63 bytes."""
+    first, second = table.encode(), column.encode()
+    room = 63 - len(label) - 2
+    while len(first) + len(second) > room:
+        first, second = (first[:-1], second) if len(first) > len(second) else (first, second[:-1])
+    parts = (part.decode(errors="ignore") for part in (first, second))
+    return "_".join([*parts, label])
+
+
 def literal(text: str) -> str:
     """Return a text as a string literal, for sessions with standard_conforming_strings."""
     return "'" + text.replace("'", "''") + "'"

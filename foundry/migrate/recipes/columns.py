@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foundry.migrate.casts import using
+from foundry.migrate.casts import Type, using
 from foundry.migrate.compare import Change
-from foundry.migrate.objects import Column, Sequence
+from foundry.migrate.objects import Column, Place, Sequence
 from foundry.migrate.recipes.move import Move, Phase, Planned, column
-from foundry.migrate.recipes.serials import serial, usual_options
+from foundry.migrate.recipes.serials import LARGEST, serial, usual_options
 from foundry.migrate.recipes.values import comment, parameters
-from foundry.migrate.spelling import literal, quote, relation, respelled
+from foundry.migrate.spelling import chosen, literal, quote, relation, respelled
 from foundry.migrate.steps import HOLE, Step
 
 
@@ -59,8 +59,8 @@ def definition(move: Move, found: Column, *, inline: bool) -> str:
 
 
 def _not_null_name(found: Column) -> str:
-    usual = f"{found.table[1]}_{found.name}_not_null"
-    if not found.not_null_name or (found.not_null_name == usual and len(usual.encode()) < 64):
+    usual = chosen(found.table[1], found.name, "not_null")
+    if found.not_null_name in ("", usual):
         return ""
     return f"CONSTRAINT {quote(found.not_null_name)} "
 
@@ -68,7 +68,7 @@ def _not_null_name(found: Column) -> str:
 def identity_options(move: Move, found: Column) -> str:
     """Return the options of an identity in parentheses; nothing when all are the usual ones."""
     parts = []
-    usual = f"{found.table[1]}_{found.name}_seq"
+    usual = chosen(found.table[1], found.name, "seq")
     if found.identity_sequence and found.identity_sequence != usual:
         place = (found.table[0], found.identity_sequence)
         parts.append(f"SEQUENCE NAME {relation(place, move.default)}")
@@ -157,8 +157,20 @@ def _nulls(move: Move, before: Column, after: Column, change: Change) -> Planned
         yield from _set_not_null(move, after, change)
     elif after.not_null and before.not_null_name != after.not_null_name:
         yield from _renamed_not_null(move, before.not_null_name, after, change)
-    if after.not_null and before.not_null and after.not_null_valid and not before.not_null_valid:
+    if after.not_null and before.not_null and after.not_null_valid != before.not_null_valid:
+        yield from _proof(move, after, change)
+
+
+def _proof(move: Move, after: Column, change: Change) -> Planned:
+    """Yield what makes a NOT NULL that was not validated a valid one, and the other way."""
+    table, name = after.table, quote(after.not_null_name)
+    if after.not_null_valid:
         yield from _validated(move, after.not_null_name, after, change)
+        return
+    sql = move.alter(table, f"DROP CONSTRAINT {name}")
+    yield Phase.NULLS, move.step(table, "drop not null", sql, change)
+    sql = move.alter(table, f"ADD CONSTRAINT {name} NOT NULL {quote(after.name)} NOT VALID")
+    yield Phase.NOT_NULLS, move.step(table, "add not null", sql, change)
 
 
 def _set_not_null(move: Move, after: Column, change: Change) -> Planned:
@@ -168,7 +180,7 @@ def _set_not_null(move: Move, after: Column, change: Change) -> Planned:
         call = move.call(table, "add_not_null", after.name)
         yield Phase.NOT_NULLS, move.step(table, "set not null", sql, change, call)
         if _not_null_name(after):
-            usual = f"{table[1]}_{after.name}_not_null"
+            usual = chosen(table[1], after.name, "not_null")
             yield from _renamed_not_null(move, usual, after, change)
     elif move.version >= 180000:
         # SET NOT NULL over a NOT VALID constraint would scan under the strongest lock.
@@ -216,7 +228,7 @@ def _identity(move: Move, before: Column, after: Column, change: Change) -> Plan
         what = f"{column(after.name)} ADD GENERATED {after.identity} AS IDENTITY{options}"
         sql = move.alter(table, what)
         yield Phase.IDENTITIES, move.step(table, "add identity", sql, change)
-        yield Phase.IDENTITIES, continued(move, place, before, change)
+        yield from continued(move, place, before, change)
     elif after.identity:
         if before.identity != after.identity:
             sql = move.alter(table, f"{column(after.name)} SET GENERATED {after.identity}")
@@ -230,8 +242,8 @@ def _identity(move: Move, before: Column, after: Column, change: Change) -> Plan
             yield Phase.IDENTITIES, move.step(table, "alter identity", sql, change)
 
 
-def continued(move: Move, place: tuple[str, str], before: Column, change: Change) -> Step:
-    """Return the step that lets a new sequence go on where the old one, or the column, is."""
+def continued(move: Move, place: Place, before: Column, change: Change) -> Planned:
+    """Yield the step that lets a new sequence go on where the old one, or the column, is."""
     name, table = move.name(place), before.table
     new = f"pg_catalog.setval({literal(name)}, "
     old = before.sequence or (
@@ -240,13 +252,16 @@ def continued(move: Move, place: tuple[str, str], before: Column, change: Change
     if old is not None:
         where = move.name(set_aside(old) if old == place else old)
         sql = f"SELECT {new}last_value, is_called) FROM {where}"
+    elif before.type not in LARGEST:
+        return  # what does not count cannot be gone on with
     else:
         value = quote(before.name)
         sql = f"SELECT {new}max({value})) FROM {move.name(table)} HAVING max({value}) > 0"
-    return move.step(table, "set sequence", sql, change)
+    phase = Phase.IDENTITIES if isinstance(change.after, Column) else Phase.SEQUENCES
+    yield phase, move.step(table, "set sequence", sql, change)
 
 
-def set_aside(place: tuple[str, str]) -> tuple[str, str]:
+def set_aside(place: Place) -> Place:
     """Return where a sequence waits while another one takes its name."""
     namespace, name = place
     kept = name.encode()[:55].decode(errors="ignore")
@@ -264,7 +279,7 @@ def _rest(move: Move, before: Column, after: Column, change: Change) -> Planned:
         sql = move.alter(table, f"{which} DROP EXPRESSION")
         yield Phase.EXPRESSIONS_OFF, move.step(table, "drop expression", sql, change)
         yield from _default(move, replace(before, default=""), after, change)
-    for action, what in _plain(before, after):
+    for action, what in _plain(move, before, after):
         sql = move.alter(table, f"{which} {what}")
         yield Phase.TABLE_OPTIONS, move.step(table, action, sql, change)
     if before.comment != after.comment:
@@ -273,16 +288,25 @@ def _rest(move: Move, before: Column, after: Column, change: Change) -> Planned:
         yield Phase.COMMENTS, move.step(table, "comment", sql, change)
 
 
-def _plain(before: Column, after: Column) -> list[tuple[str, str]]:
+# What types have that do not have EXTENDED; PostgreSQL 15 has no word for "the type's own".
+_STORAGE = {"numeric": "MAIN", "inet": "MAIN", "cidr": "MAIN", "vector": "EXTERNAL"}
+
+
+def _plain(move: Move, before: Column, after: Column) -> list[tuple[str, str]]:
     found = []
     if before.storage != after.storage:
-        found.append(("set storage", f"SET STORAGE {after.storage or 'DEFAULT'}"))
+        usual = "DEFAULT" if move.version >= 160000 else _own_storage(after.type)
+        found.append(("set storage", f"SET STORAGE {after.storage or usual}"))
     if before.compression != after.compression:
         found.append(("set compression", f"SET COMPRESSION {after.compression or 'default'}"))
     if before.statistics != after.statistics:
         found.append(("set statistics", f"SET STATISTICS {after.statistics}"))
     changes = parameters(before.options, after.options)
     return found + [("set column options", what) for what in changes]
+
+
+def _own_storage(type_name: str) -> str:
+    return _STORAGE.get(Type.of(type_name).base, "EXTENDED")
 
 
 def _default(move: Move, before: Column, after: Column, change: Change) -> Planned:

@@ -53,6 +53,7 @@ class Phase(IntEnum):
     LATE_FUNCTIONS = 42
     TRIGGERS = 43
     SECURITY = 44
+    FUNCTIONS_FIRST_OFF = 49
     COLUMNS_OFF = 50
     TABLES_OFF = 51
     SEQUENCES_OFF = 52

@@ -96,7 +96,7 @@ def function(move: Move, change: Change) -> Planned:
     """Yield the steps of a function that comes, goes or changes."""
     before, after = change.before, change.after
     if before is not None and (after is None or not replaceable(before, after)):
-        phase = Phase.FUNCTIONS_OFF if after is None else Phase.FUNCTIONS_REPLACED
+        phase = _off(move, before) if after is None else Phase.FUNCTIONS_REPLACED
         sql = f"DROP {before.kind} {_function(move, before)}"
         yield phase, _step("drop function", sql, Change(before=before, after=None))
     if after is None:
@@ -108,6 +108,12 @@ def function(move: Move, change: Change) -> Planned:
         target = f"{after.kind} {_function(move, after)}"
         sql = f"COMMENT ON {target} IS {comment(after.comment)}"
         yield Phase.COMMENTS, _step("comment", sql, change)
+
+
+def _off(move: Move, before: Function) -> Phase:
+    """Return when a function goes: before a table of whose rows it is, else after all tables."""
+    first = any(key not in move.after for key in before.depends)
+    return Phase.FUNCTIONS_FIRST_OFF if first else Phase.FUNCTIONS_OFF
 
 
 def _when(move: Move, after: Function) -> Phase:

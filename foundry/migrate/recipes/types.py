@@ -124,8 +124,7 @@ def _sequence(move: Move, after: Sequence, change: Change) -> Planned:
             aside = quote(set_aside(after.place)[1])
             sql = f"ALTER SEQUENCE {name} RENAME TO {aside}"
             yield Phase.RENAMES, _step("rename sequence", sql, change)
-        step = continued(move, after.place, column, change)
-        yield Phase.SEQUENCES, step
+        yield from continued(move, after.place, column, change)
 
 
 def _owned(move: Move, after: Sequence, change: Change) -> Planned:
