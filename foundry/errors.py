@@ -55,6 +55,10 @@ class MigrationError(FoundryError):
     """A migration file that cannot be read, or a step the server refused."""
 
 
+class NoScratch(FoundryError):
+    """No server is at hand on which a throw-away database could be made."""
+
+
 class LockTimeout(FoundryError):
     """Another runner held the lock for longer than `--wait`."""
 
@@ -65,3 +69,7 @@ class HistoryConflict(Refused):
 
 class DataLoss(Refused):
     """A file that loses data, without `--allow-data-loss`."""
+
+
+class DataInTheWay(Refused):
+    """Rows that a constraint, a NOT NULL or a cast of a pending file cannot go together with."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundry.migrate.casts import misfit
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import Column, Constraint, Index, Place, Snapshot
 from foundry.migrate.spelling import quote, quoted, relation
-from foundry.migrate.steps import Check, Renames
+from foundry.migrate.steps import HOLE, Check, Renames
 
 _KEYS = ("PRIMARY KEY", "UNIQUE")
 
@@ -53,10 +53,11 @@ class _Asker:
         name = f"{'.'.join(after.table)}.{after.name}"
         before = change.before
         if before is None:
-            # Without a value for the rows that are there, any row is in the way.
             bare = not (after.default or after.identity or after.generated or after.fill)
             if after.not_null and bare:
-                yield self.check(f"{name} NOT NULL", after.table, "true")
+                # Which rows does the expression that the author writes leave without one?
+                check = self.check(f"{name} NOT NULL", after.table, f"({HOLE}) IS NULL")
+                yield replace(check, column=after.key)
             return
         if after.not_null and not before.not_null:
             where = f"{quote(after.name)} IS NULL"

@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
 
 from foundry.console import console_for, exit_code_of, say
 from foundry.database import Target, create_database, resolve
-from foundry.migrate import printing
+from foundry.errors import DeclarationError
+from foundry.migrate import difference, printing, proposal, render
 from foundry.migrate.externals import statements
 from foundry.migrate.history import State
 from foundry.migrate.project import Project, load
+from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.runner import Outcome, Runner
 from foundry.migrate.verify import Level, relations, verify
 
@@ -128,6 +131,63 @@ def _preview(call: _Call, runner: Runner) -> int:
     return 0
 
 
+def _diff(call: _Call) -> int:
+    with _opened(call) as runner:
+        found = proposal.propose(runner, call.project, call.target, dev_url=call.options.dev_url)
+    plan, namespace = found.plan, found.context.namespace
+    entries = difference.entries(plan, namespace)
+    if call.json:
+        _emit(printing.diff_values(plan, entries, found.context))
+    else:
+        if not call.options.sql or not call.options.quiet:
+            printing.print_entries(call.console, entries)
+        for statement in (
+            chain.from_iterable(difference.statements(plan)) if call.options.sql else ()
+        ):
+            print(statement, end="\n\n")
+        for note in plan.notes:
+            call.say(f"note: {note}")
+        if not plan.stages:
+            call.say("no differences")
+    return 1 if call.options.check and plan.stages else 0
+
+
+def _generate(call: _Call) -> int:
+    options, directory = call.options, call.project.settings.directory
+    if options.empty and options.prune:
+        raise DeclarationError("--empty writes no steps: leave out --prune")
+    if options.empty:
+        proposal.refuse_folder(directory)
+        made = render.empty(options.name, proposal.next_number(directory))
+        written = proposal.Written(paths=proposal.write((made,), directory))
+        return _written(call, written, None)
+    render.checked(options.name)
+    with _opened(call) as runner:
+        proposal.refuse_pending(runner)
+        found = proposal.propose(
+            runner, call.project, call.target, dev_url=options.dev_url, prune=options.prune
+        )
+        written = proposal.generate(found, options.name, directory)
+    return _written(call, written, found)
+
+
+def _written(call: _Call, written: Written, found: Proposal | None) -> int:
+    if call.json:
+        _emit(printing.written_values(written, found))
+        return 0
+    for path in written.paths:
+        print(path)
+    if not written.paths:
+        call.say("nothing to generate")
+    if found is not None and not call.options.quiet:
+        printing.print_hazards(call.console, found.plan, found.context)
+        for note in found.plan.notes:
+            call.say(f"note: {note}")
+    if written.untried:
+        call.notice(f"not tried out (replayed = False): {written.untried}")
+    return 0
+
+
 def _down(call: _Call) -> int:
     with _opened(call) as runner:
         outcome = runner.down(call.options.to, allow_data_loss=call.options.allow_data_loss)
@@ -190,6 +250,8 @@ def _common(*, default: Any) -> argparse.ArgumentParser:
     add("--directory", metavar="DIR", default=value(None),
         help="migration files (default: the packaged ones, else migrations)")  # fmt: skip
     add("--table", metavar="NAME", default=value(None), help="history table")
+    add("--dev-url", metavar="URL", default=value(None),
+        help="server for throw-away databases (default: the same or the embedded one)")  # fmt: skip
     add("--wait", metavar="SECONDS", type=_wait, default=value(None),
         help="how long to wait for another run (default: 600)")  # fmt: skip
     add("--config", metavar="FILE", default=value(None),
@@ -209,11 +271,23 @@ def _wait(text: str) -> float:
     return seconds
 
 
+def _planning(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    diff = verb("diff", _diff, "Show what differs between the database and its models.")
+    diff.add_argument("--check", action="store_true", help="exit 1 when something differs")
+    diff.add_argument("--sql", action="store_true", help="print the SQL that leads to the models")
+    text = "Write what leads from the database to its models as migrations."
+    generate = verb("generate", _generate, text)
+    generate.add_argument("name", metavar="NAME", help="ASCII letters, digits and _")
+    generate.add_argument("--empty", action="store_true", help="write a file to be filled in")
+    text = "drop tables that earlier migrations made and no model covers"
+    generate.add_argument("--prune", action="store_true", help=text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m foundry.migrate",
         description="Bring a PostgreSQL database to what its Peewee models declare.",
-        epilog="Exit codes: 0 done, 1 pending or unhealthy, 2 error, 3 refused.",
+        epilog="Exit codes: 0 done, 1 pending, different or unhealthy, 2 error, 3 refused.",
         parents=[_common(default=None)],
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
@@ -226,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     verb("status", _status, "List files and history; exit 1 when something is pending.")
+    _planning(verb)
     up = verb("up", _up, "Bring external tables forward and apply pending files.")
     up.add_argument("--to", metavar="NAME", help="stop after this migration")
     up.add_argument("--dry-run", action="store_true", help="say what would be applied")

@@ -36,6 +36,10 @@ class Head:
     """Constraint, and a SELECT of the keys that stand in its way."""
     group: str = ""
     """Name shared by files that were written together."""
+    fills: tuple[tuple[str, str], ...] = ()
+    """Names and texts of the constants FILL_..., which stand in checks as {FILL_...}."""
+    tables: tuple[tuple[str, str], ...] = ()
+    """Tables as they were and are called: ("", name) is made, (name, "") dropped."""
     replayed: bool = True
     """False when the file could not be tried out before it was written."""
 
@@ -126,13 +130,23 @@ def _head(tree: ast.Module, name: str) -> Head:
             else:
                 _refuse_misspelt(target.id, f'"{name}" line {statement.lineno}')
     _refuse_hidden(tree, plain, name)
-    head = Head(**values)
+    head = Head(**values, fills=_fills(tree))
     for requirement in head.requires:
         try:
             requirements.parse(requirement)
         except DeclarationError as error:
             raise MigrationError(f'"{name}": {error}') from error
     return head
+
+
+def _fills(tree: ast.Module) -> tuple[tuple[str, str], ...]:
+    found = [pair for statement in tree.body for pair in _assignments(statement)]
+    texts = {
+        target.id: value.value
+        for target, value in found
+        if target.id.startswith("FILL_") and isinstance(value, ast.Constant)
+    }
+    return tuple((name, text) for name, text in texts.items() if isinstance(text, str))
 
 
 def _value(key: str, expression: ast.expr, where: str) -> Any:
@@ -179,6 +193,7 @@ _HEADS: dict[str, type | int] = {
     "down_loses": 1,
     "locks": 3,
     "checks": 2,
+    "tables": 2,
     "group": str,
     "replayed": bool,
 }

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foundry.console import cell
+from foundry.console import cell, printable
+from foundry.migrate import difference
+from foundry.migrate.difference import Detail, Entry
 from foundry.migrate.externals import Progress
+from foundry.migrate.hazards import file_locks, file_losses, warnings
 from foundry.migrate.history import Standing, State
+from foundry.migrate.proposal import Proposal, Written
+from foundry.migrate.rules import Context
 from foundry.migrate.runner import Outcome
+from foundry.migrate.steps import Plan, Stage, Step
 from foundry.migrate.verify import Check, Level, Relation
 
 _COLOURS = {
@@ -24,6 +31,15 @@ _COLOURS = {
     Level.NOTE: "yellow",
     Level.BAD: "bold red",
 }
+
+
+_SIGNS = {
+    difference.ADD: ("+", "green"),
+    difference.DROP: ("-", "red"),
+    difference.ALTER: ("~", "yellow"),
+    difference.RENAME: ("\u2192", "cyan"),
+}
+_LONGEST = 120
 
 
 def notices(outcome: Outcome) -> Iterator[str]:
@@ -91,6 +107,104 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         table.add_row(cell(check.name), _coloured(check.level), cell(check.detail))
     console.print(table)
+
+
+def print_entries(console: Console, entries: Sequence[Entry]) -> None:
+    """Print what differs, an object a line and an attribute a line below it."""
+    for entry in entries:
+        sign, colour = _SIGNS[entry.change]
+        line = Text(f"{sign} ", style=colour)
+        if entry.change == difference.RENAME:
+            (detail,) = entry.details
+            line.append(printable(f"{entry.kind} {detail.before} \u2192 {detail.after}"))
+            console.print(line, soft_wrap=True)
+            continue
+        line.append(printable(f"{entry.kind} {entry.name}"))
+        console.print(line, soft_wrap=True)
+        for detail in entry.details:
+            console.print(_detail(detail), soft_wrap=True)
+
+
+def _detail(detail: Detail) -> Text:
+    before, after = (_shortened(text) for text in (detail.before, detail.after))
+    line = Text(f"    {detail.name}: ")
+    line.append(before or "none", style="red")
+    line.append(" \u2192 ")
+    return line.append(after or "none", style="green")
+
+
+def _shortened(text: str) -> str:
+    shown = printable(" ".join(text.split()))
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}\u2026"
+
+
+def print_hazards(console: Console, plan: Plan, context: Context) -> None:
+    """Print the locks and losses of generated files, and what to think about."""
+    stages = tuple(_in_context(plan, context))
+    locks = [lock for stage, here in stages for lock in file_locks(stage.up, here)]
+    if locks:
+        table = _table("table in use", "lock", "while it is held")
+        for name, mode, work in locks:
+            table.add_row(cell(name), mode, work)
+        console.print(table)
+    for stage, here in stages:
+        for loss in file_losses(stage.up, here):
+            console.print(Text(f"loses: {printable(loss)}", style="bold red"), soft_wrap=True)
+        for warning in warnings(stage.up, here):
+            console.print(Text(f"warning: {printable(warning)}", style="yellow"), soft_wrap=True)
+
+
+def _in_context(plan: Plan, context: Context) -> Iterator[tuple[Stage, Context]]:
+    earlier: tuple[Step, ...] = ()
+    for stage in plan.stages:
+        yield stage, replace(context, earlier=earlier)
+        earlier += stage.up
+
+
+def diff_values(plan: Plan, entries: Sequence[Entry], context: Context) -> dict[str, Any]:
+    """Return a difference as JSON values."""
+    return {
+        "changes": [
+            {
+                "change": e.change,
+                "kind": e.kind,
+                "name": e.name,
+                "details": [
+                    {"name": d.name, "before": d.before, "after": d.after} for d in e.details
+                ],
+            }
+            for e in entries
+        ],
+        "files": _files(plan, context),
+        "notes": list(plan.notes),
+    }
+
+
+def _files(plan: Plan, context: Context) -> list[dict[str, Any]]:
+    texts = difference.statements(plan)
+    return [
+        {
+            "atomic": not stage.online,
+            "actions": [step.action for step in stage.up],
+            "sql": list(sql),
+            "loses": list(file_losses(stage.up, here)),
+            "locks": [list(lock) for lock in file_locks(stage.up, here)],
+        }
+        for (stage, here), sql in zip(_in_context(plan, context), texts, strict=True)
+    ]
+
+
+def written_values(written: Written, found: Proposal | None) -> dict[str, Any]:
+    """Return the files that were generated as JSON values."""
+    files = _files(found.plan, found.context) if found else [{} for _ in written.paths]
+    return {
+        "files": [
+            {"path": str(path), **values} for path, values in zip(written.paths, files, strict=True)
+        ],
+        "notes": list(found.plan.notes) if found else [],
+        "replayed": written.untried is None,
+        "untried": written.untried,
+    }
 
 
 def status_values(standings: Sequence[Standing], progress: Sequence[Progress]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _schema(spec: str) -> Schema:
     if isinstance(value, Schema):
         return value
     if isinstance(value, (list, tuple, set)) and value and all(map(_is_model, value)):
-        return Schema(models=tuple(value))
+        return Schema(models=tuple(value), whole=False)
     raise DeclarationError(f'"{spec}" is neither a Schema nor a list of models')
 
 

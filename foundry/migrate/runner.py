@@ -22,6 +22,7 @@ from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
+from foundry.migrate.preflight import group_of, refuse_rows
 from foundry.migrate.recording import Recorder
 from foundry.migrate.settings import Settings
 
@@ -143,7 +144,8 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Bring externals forward, then apply pending files, through `target` if given.
 
         With `fake` files are recorded without being run. DataLoss and HistoryConflict
-        come before anything is changed.
+        come before anything is changed, DataInTheWay before the files that were written
+        together with the one it is about.
         """
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
             standings = self.standings()
@@ -153,7 +155,11 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
                 refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
             modules = [(s, self._load(s.file, "up")) for s in plan]
             brought = () if fake else self._bring_forward()
-            done = [self._apply(s.file, m, fake=fake, late=late) for s, m in modules]
+            done = []
+            for standing, module in modules:
+                if not fake:
+                    self._refuse_rows(standing, plan)
+                done.append(self._apply(standing.file, module, fake=fake, late=late))
             left = [s for s in self.standings() if s.state in (State.WAITING, State.OFF)]
             self.history.leave([s.file for s in left])
         waiting = tuple(s for s in left if s.state is State.WAITING)
@@ -180,7 +186,13 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         plan = self._plan(standings, target, fake=False)
         self._late(plan, standings, allowed=force_order)
         refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
+        # Rows that are in the way of later ones may be what the first ones correct.
+        for standing in plan[:1]:
+            self._refuse_rows(standing, plan)
         return plan
+
+    def _refuse_rows(self, standing: Standing, plan: Sequence[Standing]) -> None:
+        refuse_rows(self.database, group_of(standing.file, [s.file for s in plan]))
 
     def recorded(self, standing: Standing) -> tuple[str, ...]:
         """Return the SQL a file hands to `migrator.migrate`, without running any of it."""

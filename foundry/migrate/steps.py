@@ -51,7 +51,9 @@ class Check:
     name: str
     """The constraint or column that would be violated."""
     query: str
-    """A SELECT of the keys of up to three rows."""
+    """A SELECT of the keys of up to three rows; with a HOLE where a column's value goes."""
+    column: Key = ()
+    """Key of the column whose value goes into the HOLE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from support.migrations import Command, rows, table, tables, url_of, write
 from foundry import migrate
 from foundry.database import Target
 
-VERBS = ("status", "up", "down", "stamp", "verify")
+VERBS = ("status", "diff", "generate", "up", "down", "stamp", "verify")
 
 
 def test_up_prints_the_tables_it_made(empty: Target, command: Command) -> None:

@@ -30,19 +30,47 @@ WRONG_WAY = (
 
 # Of two modules named here, the one further down imports the other and never the reverse.
 LEVELS = (
-    {"settings", "files", "interrupt", "objects"},
-    {"steps"},
+    {"settings", "files", "interrupt", "objects", "wording"},
+    {"steps", "modes", "spelling", "casts", "compare", "recipes"},
+    {"recipes.move", "recipes.serials", "recipes.values"},
+    {"recipes.columns"},
+    {"recipes.tables", "recipes.types", "recipes.programs"},
+    {"recipes.keys"},
+    {"renaming", "scope", "stages", "victims", "checks"},
+    {"plan"},
+    {"retyping"},
+    {"rules"},
+    {"hazards"},
+    {"render", "difference"},
+    {"reading"},
+    {"assemble"},
+    {"catalog"},
     {"failure", "history", "lock", "recording", "externals"},
+    {"declared", "scratch"},
+    {"script"},
+    {"wants"},
+    {"shadow"},
+    {"preflight", "replay"},
     {"runner"},
     {"project"},
     {"verify"},
+    {"proposal"},
     {"printing"},
     {"cli"},
     {"__main__"},
 )
 # Values in, values out: no database, no connection.
-PURE = {"settings", "files", "failure", "objects", "steps"}
+PURE = {
+    *("settings", "files", "failure", "objects", "steps", "wording", "reading", "assemble"),
+    *("modes", "spelling", "casts", "compare", "renaming", "scope", "stages", "victims", "checks"),
+    *("recipes.move", "recipes.serials", "recipes.values", "recipes.columns", "recipes.tables"),
+    *("recipes.types", "recipes.programs", "recipes.keys", "plan", "retyping", "rules", "hazards"),
+    *("render", "difference"),
+}
 WORLD = {"history", "lock", "recording", "externals", "runner", "cli"}
+WORLD |= {"scratch", "shadow", "catalog"}
+PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
+WORLD |= {"preflight", "replay", "proposal"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")
 

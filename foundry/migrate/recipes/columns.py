@@ -327,7 +327,7 @@ def _default(move: Move, before: Column, after: Column, change: Change) -> Plann
 
 def _new_sequence(move: Move, before: Column, after: Column) -> bool:
     """True when the sequence of an unchanged default is made anew."""
-    if after.sequence is None:
+    if after.sequence is None or after.key not in move.before:
         return False
     key = ("sequence", *after.sequence)
     made = key in move.after and key not in move.before

@@ -187,16 +187,19 @@ def _on_table(move: Move, kind: str, old: str, after: Trigger | Policy, change: 
 def grant(move: Move, change: Change) -> Planned:
     """Yield the steps of a privilege that is given or taken back."""
     before, after = change.before, change.after
-    if before is not None:
-        target = _target(move, before)
-        sql = f"REVOKE {_privilege(before)} ON {target} FROM {_role(before)}"
-        if before.target in move.after:
-            gone = Change(before=before, after=None)
-            yield Phase.GRANTS, _step("revoke", sql, gone)
+    if before is not None and before.target in move.after:
+        gone = Change(before=before, after=None)
+        yield Phase.GRANTS, _privileged(move, before, gone, given=before.revoked)
     if after is not None:
-        option = " WITH GRANT OPTION" if after.grantable else ""
-        sql = f"GRANT {_privilege(after)} ON {_target(move, after)} TO {_role(after)}{option}"
-        yield Phase.GRANTS, _step("grant", sql, change)
+        yield Phase.GRANTS, _privileged(move, after, change, given=not after.revoked)
+
+
+def _privileged(move: Move, found: Grant, change: Change, *, given: bool) -> Step:
+    what, target, role = _privilege(found), _target(move, found), _role(found)
+    if not given:
+        return _step("revoke", f"REVOKE {what} ON {target} FROM {role}", change)
+    option = " WITH GRANT OPTION" if found.grantable else ""
+    return _step("grant", f"GRANT {what} ON {target} TO {role}{option}", change)
 
 
 def _role(found: Grant) -> str:

@@ -1,0 +1,137 @@
+"""Which locks steps take, what they do under them and what they lose.
+
+Tables that the same plan makes are not spoken of: nobody uses them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from foundry.migrate.modes import Mode, Work
+from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger, View
+from foundry.migrate.objects import Sequence as Numbers
+from foundry.migrate.retyping import rounds
+from foundry.migrate.rules import Context, Rule, other_of, rule_for, table_of
+from foundry.migrate.spelling import ident, printed
+from foundry.migrate.steps import Step
+
+Lock = tuple[str, str, str]
+"""Table as it is printed, lock mode, work."""
+
+
+def locks(step: Step, context: Context) -> tuple[Lock, ...]:
+    """Return the locks a step takes on tables that were there before the plan."""
+    rule = rule_for(step, context)
+    if rule is None:
+        return ()
+    return tuple(
+        (printed(place, context.namespace), mode.words, work.words)
+        for place, mode, work in _locked(step, rule, context)
+    )
+
+
+def _locked(step: Step, rule: Rule, context: Context) -> Iterator[tuple[Place, Mode, Work]]:
+    mine, other = table_of(step), other_of(step)
+    fresh = _made(context.earlier)
+    if mine is not None and step.standing and step.action != "create table" and mine not in fresh:
+        yield mine, rule.mode, rule.work
+    if rule.other is not None and other not in (None, mine) and other not in fresh:
+        # Of a foreign key that is looked up, the rows of both tables are read.
+        work = rule.work if step.action != "attach partition" else Work.INSTANT
+        assert other is not None
+        yield other, rule.other, work
+
+
+def _made(steps: Sequence[Step]) -> frozenset[Place]:
+    made = (s.after for s in steps if s.action == "create table")
+    return frozenset(t.place for t in made if isinstance(t, Table))
+
+
+def file_locks(steps: Sequence[Step], context: Context) -> tuple[Lock, ...]:
+    """Return the locks of a file, one a table and mode that no stronger one stands for."""
+    found: dict[tuple[str, str], str] = {}
+    for table, mode, work in _each(steps, context):
+        known = found.get((table, mode))
+        if known is None or Work[known.upper()] < Work[work.upper()]:
+            found[table, mode] = work
+    every = [(t, m, w) for (t, m), w in found.items()]
+    return tuple(lock for lock in every if not any(_covers(o, lock) for o in every))
+
+
+def _each(steps: Sequence[Step], context: Context) -> Iterator[Lock]:
+    for step, here in _placed(steps, context):
+        yield from locks(step, here)
+
+
+def _placed(steps: Sequence[Step], context: Context) -> Iterator[tuple[Step, Context]]:
+    for number, step in enumerate(steps):
+        yield step, replace(context, earlier=(*context.earlier, *steps[:number]))
+
+
+def _covers(stronger: Lock, lock: Lock) -> bool:
+    def rank(found: Lock) -> tuple[int, int]:
+        return Mode[found[1].replace(" ", "_")], Work[found[2].upper()]
+
+    (mode, work), (other_mode, other_work) = rank(stronger), rank(lock)
+    return stronger[0] == lock[0] and mode > other_mode and work >= other_work
+
+
+def warnings(steps: Sequence[Step], context: Context) -> tuple[str, ...]:
+    """Say in one line each what makes others wait for longer than an instant."""
+    found: dict[str, None] = {}
+    for step, here in _placed(steps, context):
+        rule = rule_for(step, here)
+        if rule and rule.advice and locks(step, here):
+            found[f"{described(step, context.namespace)}: {rule.effect}; {rule.advice}"] = None
+    return tuple(found)
+
+
+def losses(step: Step, context: Context) -> tuple[str, ...]:
+    """Return in words what is gone after a step, definitions aside."""
+    before, after, namespace = step.before, step.after, context.namespace
+    match step.action, before:
+        case "drop table", Table():
+            return (f"table {printed(before.place, namespace)} and its rows",)
+        case "drop column", Column() if not before.generated:
+            return (f"column {_column(before, namespace)} and its values",)
+        case "drop sequence", Numbers() if before.owner is None:
+            return (f"sequence {printed(before.place, namespace)} and where it stands",)
+        case "retype column", Column() if isinstance(after, Column):
+            if rounds(before.type, after.type, version=context.version):
+                column = _column(after, namespace)
+                return (f"what {after.type} does not hold of {before.type} in {column}",)
+    return ()
+
+
+def file_losses(steps: Sequence[Step], context: Context) -> tuple[str, ...]:
+    """Return what a file loses; the columns of a table that goes are not named one by one."""
+    found = [loss for step in steps for loss in losses(step, context)]
+    return tuple(dict.fromkeys(found))
+
+
+def described(step: Step, namespace: str = "public") -> str:
+    """Name a step and what it is about: `add column messages.note`."""
+    return f"{step.action} {subject(step, namespace)}"
+
+
+def subject(step: Step, namespace: str = "public") -> str:
+    """Name what a step is about, as the server prints it."""
+    found = step.subject
+    match found:
+        case Column():
+            return _column(found, namespace)
+        case Constraint() | Trigger() | Policy():
+            return f"{ident(found.name)} of {printed(found.table, namespace)}"
+        case Index():
+            return f"{ident(found.name)} on {printed(found.table, namespace)}"
+        case Table() | View() | Numbers():
+            return printed(found.place, namespace)
+    names = found.key[1:]
+    if names and names[0] == namespace:
+        names = names[1:]
+    return ".".join(map(ident, filter(None, names)))
+
+
+def _column(column: Column, namespace: str) -> str:
+    return f"{printed(column.table, namespace)}.{ident(column.name)}"

@@ -1,0 +1,206 @@
+"""Compare a database with its models, and write down what leads from one to the other."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sysconfig
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundry.database import Target
+from foundry.errors import HistoryConflict, MigrationError
+from foundry.migrate import catalog
+from foundry.migrate.files import MigrationFile, read_directory
+from foundry.migrate.history import State, refuse_edits
+from foundry.migrate.objects import Place, Snapshot, Table
+from foundry.migrate.plan import plan
+from foundry.migrate.project import Project
+from foundry.migrate.render import RenderedFile, checked, files
+from foundry.migrate.replay import Setting, replayed
+from foundry.migrate.rules import Context
+from foundry.migrate.runner import Runner
+from foundry.migrate.shadow import Wanted, wanted
+from foundry.migrate.spelling import printed
+from foundry.migrate.steps import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A database, what its models want of it, and the plan between them."""
+
+    live: Snapshot
+    plan: Plan
+    context: Context
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Files that were written, and why they could not be tried out, if so."""
+
+    paths: tuple[Path, ...] = ()
+    untried: str | None = None
+
+
+def propose(
+    runner: Runner,
+    project: Project,
+    target: Target,
+    *,
+    dev_url: str | None = None,
+    prune: bool = False,
+) -> Proposal:
+    """Return what leads from the database to the models; with `prune` made tables go, too."""
+    database = runner.database
+    (path,) = database.execute_sql("SELECT pg_catalog.current_schemas(false)::text[]").fetchone()
+    if not path:
+        raise MigrationError("no namespace of search_path exists: create one of them")
+    version = catalog.server_version(database)
+    names = {name: name for name in catalog.namespaces(database)}
+    live = catalog.read(database, names, search_path=path)
+    there = {p.name: p.there for p in runner.progress()}
+    found = wanted(
+        database,
+        project.schema,
+        live=live,
+        externals=there,
+        options=project.settings.options,
+        dev_url=dev_url,
+    )
+    made = plan(
+        live,
+        found.snapshot,
+        renames=found.renames,
+        managed=found.managed,
+        prune=_prunable(runner, live, found, path[0]) if prune else frozenset(),
+        version=version,
+        default=path[0],
+    )
+    return Proposal(
+        live=live,
+        plan=made,
+        context=Context(version=version, namespace=path[0]),
+        setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
+    )
+
+
+def _prunable(runner: Runner, live: Snapshot, found: Wanted, default: str) -> frozenset[Place]:
+    applied = [s.file for s in runner.standings() if s.state is State.APPLIED]
+    ours = made_by(applied)
+    external = {name for e in runner.settings.externals for name in e.tables}
+    return frozenset(
+        table.place
+        for table in live.kind(Table)
+        if table.place not in found.managed.tables
+        and printed(table.place, default) in ours
+        and table.name not in external
+    )
+
+
+def made_by(applied: Sequence[MigrationFile]) -> frozenset[str]:
+    """Return the tables that applied files say they made, by the names they have now.
+
+    The head `tables` has a pair for each: ("", name) made, (old, new) renamed, (name, "")
+    dropped. A table that was there before the first file is never among them.
+    """
+    made: set[str] = set()
+    for file in applied:
+        for before, after in file.head.tables:
+            if before and before not in made:
+                continue
+            made.discard(before)
+            if after:
+                made.add(after)
+    return frozenset(made)
+
+
+def refuse_pending(runner: Runner) -> None:
+    """Raise HistoryConflict while files or external tables wait for `up`."""
+    if not runner.settings.directory.is_dir():
+        refuse_edits((), runner.history.entries())
+        return
+    pending = [s.file.name for s in runner.standings() if s.state is State.PENDING]
+    pending += [f"{p.name} tables" for p in runner.progress() if p.pending]
+    if pending:
+        raise HistoryConflict(
+            f'"{pending[0]}" is not applied yet, and what it does would be generated a second '
+            f"time: run up first"
+        )
+
+
+def next_number(directory: Path) -> int:
+    """Return the number that the next file of a directory gets."""
+    known = read_directory(directory) if directory.is_dir() else ()
+    return max((file.number for file in known), default=0) + 1
+
+
+def generate(proposal: Proposal, name: str, directory: Path) -> Written:
+    """Write the files of a plan, after trying them out; nothing when there is nothing to do."""
+    checked(name)
+    if not proposal.plan.stages:
+        return Written()
+    refuse_folder(directory)
+    first = next_number(directory)
+    made = files(proposal.plan, name, first, context=proposal.context)
+    untried = replayed(proposal.setting, proposal.plan, made, proposal.live)
+    if untried:
+        made = files(proposal.plan, name, first, context=proposal.context, replayed=False)
+    return Written(paths=write(made, directory), untried=untried)
+
+
+def refuse_folder(directory: Path) -> None:
+    """Raise MigrationError for a folder that is not for writing migrations into."""
+    folder = directory.resolve()
+    installed = {Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib")}
+    inside = any(part in ("site-packages", "dist-packages") for part in folder.parts)
+    if inside or any(folder.is_relative_to(place) for place in installed):
+        raise MigrationError(
+            f'"{directory}" belongs to an installed package: name a folder of your own with '
+            f"--directory"
+        )
+    there = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise MigrationError(
+            f'"{directory}" cannot be written to: name another folder with --directory'
+        )
+
+
+def write(made: Sequence[RenderedFile], directory: Path) -> tuple[Path, ...]:
+    """Write files, all of them or none, and never over one that is there."""
+    written: list[Path] = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in made:
+            path = directory / file.filename
+            _write(path, file.content.encode())
+            written.append(path)
+    except OSError as error:
+        for path in written:
+            with suppress(OSError):
+                path.unlink()
+        if isinstance(error, FileExistsError):
+            raise HistoryConflict(
+                f'"{error.filename2 or error.filename}" was written by somebody else meanwhile: '
+                f"generate again"
+            ) from error
+        raise MigrationError(
+            f'"{directory}" cannot be written to ({error.strerror}): name another folder with '
+            f"--directory"
+        ) from error
+    return tuple(written)
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Whole or not at all, and unlike a rename a link replaces nothing.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""Try rendered files out, there and back, in a database that is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import psycopg2
+from peewee import DatabaseError, PostgresqlDatabase
+from playhouse.migrate import SchemaMigrator
+from psycopg2 import errors
+
+from foundry.database import Target
+from foundry.errors import MigrationError, NoScratch
+from foundry.migrate import catalog
+from foundry.migrate.failure import told
+from foundry.migrate.objects import Key, Snapshot
+from foundry.migrate.plan import plan
+from foundry.migrate.render import RenderedFile
+from foundry.migrate.scratch import scratch
+from foundry.migrate.spelling import quoted
+from foundry.migrate.steps import Plan
+
+# What a server or role may be unable to do; it says nothing about the plan.
+_UNABLE = (
+    errors.FeatureNotSupported,
+    errors.UndefinedFile,
+    errors.InsufficientPrivilege,
+    errors.UndefinedObject,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The server the files are for, and where names are looked for on it."""
+
+    target: Target
+    version: int
+    path: tuple[str, ...]
+    """Namespaces of the search_path; names of the first one stand alone."""
+    dev_url: str | None = None
+
+
+def replayed(
+    setting: Setting, made: Plan, files: Sequence[RenderedFile], live: Snapshot
+) -> str | None:
+    """Return None when every file leads where the plan says, up and down.
+
+    Else the reason why they could not be tried. MigrationError, a defect of the planner,
+    names the file and the first object that comes out different.
+    """
+    try:
+        with scratch(setting.target, dev_url=setting.dev_url) as database:
+            trial = _Trial(database, setting)
+            try:
+                odd = trial.rebuild(live)
+            except (psycopg2.Error, DatabaseError) as error:
+                return f"what is there cannot be built a second time ({told(error)})"
+            return trial.run(made, files, odd)
+    except NoScratch as error:
+        return str(error)
+
+
+class _Trial:
+    def __init__(self, database: PostgresqlDatabase, setting: Setting) -> None:
+        self.database = database
+        self.setting = setting
+        self.migrator = SchemaMigrator.from_database(database)
+
+    def rebuild(self, live: Snapshot) -> frozenset[Key]:
+        """Build what is there now; returns the keys of what cannot be built as it is."""
+        self.reset()
+        steps = plan(self.read(), live, version=self.setting.version, default=self.setting.path[0])
+        cursor = self.database.cursor()
+        for stage in steps.stages:
+            for step in stage.up:
+                cursor.execute(step.sql)
+        return frozenset(_differing(self.read(), live))
+
+    def run(self, made: Plan, files: Sequence[RenderedFile], odd: frozenset[Key]) -> str | None:
+        """Apply the files and revert them, and look after each one."""
+        trials = list(zip(files, made.stages, strict=True))
+        ways = [(file, "up", stage.after) for file, stage in trials]
+        ways += [(file, "down", stage.before) for file, stage in reversed(trials)]
+        for file, direction, goal in ways:
+            try:
+                self.apply(file, direction)
+            except (psycopg2.Error, DatabaseError, IndexError) as error:
+                if isinstance(_cause(error), _UNABLE):
+                    return f'"{file.name}" cannot be tried out there ({told(error)})'
+                raise MigrationError(
+                    f'"{file.name}" {direction} fails in a throw-away database: {told(error)}; '
+                    f"nothing was written: report this"
+                ) from error
+            wrong = sorted(_differing(self.read(), goal) - odd)
+            if wrong:
+                kind, *names = wrong[0]
+                raise MigrationError(
+                    f'the plan for {kind} "{".".join(names)}" does not lead where it should '
+                    f'("{file.name}" {direction}); nothing was written: report this'
+                )
+        return None
+
+    def apply(self, file: RenderedFile, direction: str) -> None:
+        """Run one way of a file as playhouse does."""
+        self.reset()
+        module = ModuleType(file.name)
+        exec(compile(file.content, file.filename, "exec"), module.__dict__)
+        with self.migrator.migration_context(getattr(module, "atomic", True)):
+            getattr(module, direction)(self.migrator, self.database)
+
+    def reset(self) -> None:
+        """Make the session one as the runner has it."""
+        path = quoted(self.setting.path).replace("%", "%%")
+        self.database.execute_sql("SET TIME ZONE 'UTC'")
+        self.database.execute_sql(f"SET search_path = {path}")
+
+    def read(self) -> Snapshot:
+        """Read everything there is."""
+        names = catalog.namespaces(self.database)
+        return catalog.read(
+            self.database, {name: name for name in names}, search_path=self.setting.path
+        )
+
+
+def _cause(error: Exception) -> Any:
+    return error.__cause__ or error.__context__ if isinstance(error, DatabaseError) else error
+
+
+def _differing(found: Snapshot, goal: Snapshot) -> frozenset[Key]:
+    keys = {*found.objects, *goal.objects}
+    return frozenset(key for key in keys if found.get(key) != goal.get(key))

@@ -1,0 +1,208 @@
+"""What the models want, as a Snapshot: the server builds it in namespaces that never last.
+
+One transaction that is rolled back. Live tables are read, never locked for more: what the
+models refer to and do not cover is there as an empty copy. SQL that names a namespace would
+get around that, so models with such SQL are built in a throw-away database instead.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from peewee import Model
+from psycopg2 import errors, sql
+
+from foundry.declare import Schema
+from foundry.errors import MigrationError, NoScratch
+from foundry.migrate import catalog
+from foundry.migrate.declared import bind_with
+from foundry.migrate.objects import Snapshot
+from foundry.migrate.scratch import scratch
+from foundry.migrate.script import Script, Setting, Statement, write
+from foundry.migrate.steps import Managed, Renames
+from foundry.migrate.wants import finished, managed_by, renames_of
+from foundry.migrate.wording import naming_of
+
+_SURROUNDINGS = """
+SELECT pg_catalog.current_schema(), pg_catalog.current_schemas(false),
+       ARRAY(SELECT n.nspname::text FROM pg_catalog.pg_namespace AS n
+             WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+               AND n.nspname !~ '^pg_(toast|temp)'),
+       ARRAY(SELECT e.extname::text FROM pg_catalog.pg_extension AS e)
+"""
+_RELATIONS = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname = ANY (%s)
+"""
+_AVAILABLE = """
+SELECT e.name FROM pg_catalog.pg_available_extensions AS e
+WHERE e.name = ANY (%s) AND e.installed_version IS NULL
+"""
+_LINE = re.compile(r"inline_code_block\D+(\d+)")
+_LOCK_TIMEOUT = "5s"
+# What a role may be unable to do here and able to do on another server.
+_ELSEWHERE = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the models want, what they say was renamed and what they answer for."""
+
+    snapshot: Snapshot
+    renames: Renames
+    managed: Managed
+
+
+def wanted(
+    database: Any,
+    schema: Schema | Sequence[type[Model]],
+    *,
+    live: Snapshot,
+    externals: Mapping[str, bool] | None = None,
+    options: Iterable[str] = (),
+    dev_url: str | None = None,
+) -> Wanted:
+    """Have the server of `database` say what it makes of the models; nothing stays there.
+
+    `live` is what is there now; `externals` and `options` are as `requirements.missing`
+    takes them. MigrationError names the model whose SQL the server refused.
+    """
+    if not isinstance(schema, Schema):
+        schema = Schema(models=tuple(schema), whole=False)
+    setting = _setting(database, schema, externals=externals or {}, options=tuple(options))
+    script = write(setting, schema, live=live)
+    snapshot = None
+    if not _names_namespace(script, setting):
+        snapshot = _in_shadow(database, script)
+    if snapshot is None:
+        script = write(setting.with_real_names(), schema, live=live)
+        snapshot = _in_scratch(database, script, dev_url)
+    managed = managed_by(script, schema)
+    return Wanted(
+        snapshot=finished(snapshot, script, live=live, managed=managed),
+        renames=renames_of(script, schema, live=live),
+        managed=managed,
+    )
+
+
+def _setting(
+    database: Any, schema: Schema, *, externals: Mapping[str, bool], options: tuple[str, ...]
+) -> Setting:
+    cursor = database.execute_sql(_SURROUNDINGS)
+    default, path, namespaces, extensions = cursor.fetchone()
+    if default is None:
+        raise MigrationError("no namespace of search_path exists: create one of them")
+    setting = Setting.of(
+        schema,
+        database=database,
+        bind=bind_with(database.cursor()),
+        default=default,
+        path=tuple(path),
+        token=f"foundry_shadow_{secrets.token_hex(6)}",
+        externals=externals,
+        options=options,
+        namespaces=frozenset(namespaces),
+        extensions=frozenset(extensions),
+    )
+    found = database.execute_sql(_RELATIONS, (sorted(setting.naming.stands_for),)).fetchall()
+    return setting.knowing(frozenset((namespace, name) for namespace, name in found))
+
+
+def _names_namespace(script: Script, setting: Setting) -> bool:
+    pattern = naming_of(setting.namespaces | set(setting.naming.stands_for))
+    return any(pattern.search(s.sql) for s in script.statements if s.raw)
+
+
+@contextmanager
+def _rolled_back(database: Any) -> Iterator[None]:
+    with database.atomic() as transaction:
+        try:
+            yield
+        finally:
+            transaction.rollback()
+
+
+def _in_shadow(database: Any, script: Script) -> Snapshot | None:
+    """Build in shadow namespaces; None when this role or server lets nobody create them."""
+    naming, path = script.setting.naming, script.setting.path
+    tokens = {token: real for real, token in naming.stands_for.items()}
+    shadows = tuple(dict.fromkeys((naming.stands_for[naming.default], *path)))
+    with _rolled_back(database):
+        cursor = database.cursor()
+        try:
+            _run(cursor, script.extensions)
+            for token in tokens:
+                cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(token)))
+        except _ELSEWHERE:
+            return None
+        return _built(database, cursor, script, tokens=tokens, path=shadows)
+
+
+def _in_scratch(database: Any, script: Script, dev_url: str | None) -> Snapshot:
+    """Build under the real names in a database of its own."""
+    target = getattr(database, "target", None)
+    if target is None:
+        raise NoScratch("models whose SQL names a namespace need a database opened by foundry")
+    naming = script.setting.naming
+    with scratch(target, dev_url=dev_url) as empty, _rolled_back(empty):
+        cursor = empty.cursor()
+        for name in naming.stands_for:
+            made = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name))
+            cursor.execute(made)
+        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (naming.default,))
+        cursor.execute(_AVAILABLE, (sorted(script.all_extensions),))
+        for (name,) in cursor.fetchall():
+            made = sql.SQL("CREATE EXTENSION {} CASCADE").format(sql.Identifier(name))
+            cursor.execute(made)
+        names = {name: name for name in naming.stands_for}
+        return _built(empty, cursor, script, tokens=names, path=(naming.default,))
+
+
+def _built(
+    database: Any, cursor: Any, script: Script, *, tokens: Mapping[str, str], path: Sequence[str]
+) -> Snapshot:
+    written = sql.SQL(", ").join(map(sql.Identifier, path)).as_string(cursor)
+    cursor.execute(
+        "SELECT pg_catalog.set_config('search_path', %s, true),"
+        " pg_catalog.set_config('lock_timeout', %s, true),"
+        " pg_catalog.set_config('check_function_bodies', 'off', true)",
+        (written, _LOCK_TIMEOUT),
+    )
+    _run(cursor, script.statements)
+    return catalog.read(database, tokens, search_path=path)
+
+
+def _run(cursor: Any, statements: Sequence[Statement]) -> None:
+    """Run statements in one round trip; MigrationError says which one the server refused.
+
+    Inside DO none of them can end the transaction, and the server says which line failed.
+    """
+    if not statements:
+        return
+    begins, lines, line = [], [], 2
+    for statement in statements:
+        text = sql.Literal(statement.sql).as_string(cursor)
+        begins.append(line)
+        lines.append(f"EXECUTE {text};")
+        line += text.count("\n") + 1
+    tag = f"$foundry_{secrets.token_hex(6)}$"
+    try:
+        cursor.execute(f"DO {tag}BEGIN\n" + "\n".join(lines) + f"\nEND{tag}")
+    except _ELSEWHERE:
+        raise
+    except psycopg2.Error as error:
+        found = _LINE.search(error.diag.context or "")
+        label = "the declared schema"
+        if found:
+            label = statements[max(0, bisect_right(begins, int(found.group(1))) - 1)].label
+        said = error.diag.message_primary or type(error).__name__
+        hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+        raise MigrationError(f"{label}: the server refuses it: {said}{hint}") from error

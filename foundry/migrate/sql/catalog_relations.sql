@@ -1,0 +1,30 @@
+-- Tables, partitioned tables, partitions, views and materialised views.
+SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relpersistence = 'u' AS unlogged,
+       CASE WHEN c.reloptions IS NOT NULL OR toast.oid IS NOT NULL
+            THEN c.reloptions || ARRAY(SELECT 'toast.' || o FROM unnest(toast.reloptions) AS o)
+       END AS options,
+       CASE c.relkind WHEN 'p' THEN pg_get_partkeydef(c.oid) END AS partition_by,
+       pn.nspname AS parent_namespace, p.relname AS parent,
+       CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS bound,
+       c.relrowsecurity, c.relforcerowsecurity,
+       CASE c.relreplident WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING'
+            ELSE (SELECT format('USING INDEX %%I', r.relname)
+                  FROM pg_catalog.pg_index AS i
+                  JOIN pg_catalog.pg_class AS r ON r.oid = i.indexrelid
+                  WHERE i.indrelid = c.oid AND i.indisreplident)
+       END AS replica_identity,
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
+       c.relispopulated, d.description
+FROM pg_catalog.pg_class AS c
+LEFT JOIN pg_catalog.pg_class AS toast
+  ON toast.oid = c.reltoastrelid AND toast.reloptions IS NOT NULL
+LEFT JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = c.oid AND c.relispartition
+LEFT JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent
+LEFT JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+LEFT JOIN pg_catalog.pg_description AS d
+  ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0
+WHERE c.relnamespace = ANY(%(spaces)s::oid[]) AND c.relkind IN ('r', 'p', 'v', 'm')
+  AND c.oid NOT IN (
+    SELECT objid FROM pg_catalog.pg_depend
+    WHERE classid = 'pg_catalog.pg_class'::regclass
+      AND refclassid = 'pg_catalog.pg_extension'::regclass AND deptype = 'e')

@@ -1,0 +1,294 @@
+"""`diff` and `generate` as their users meet them, on a database of a server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import psycopg2
+import pytest
+from support.migrations import Command, rows, tables, url_of, write
+from support.server import Server
+
+from foundry.database import Target
+from foundry.errors import HistoryConflict, MigrationError
+from foundry.migrate import proposal, replay
+from foundry.migrate.files import read_directory
+from foundry.migrate.render import RenderedFile
+
+MODELS = """
+from peewee import *
+
+class Base(Model):
+    class Meta:
+        legacy_table_names = False
+
+class Author(Base):
+    name = TextField()
+
+class Book(Base):
+    title = TextField(index=True)
+    author = ForeignKeyField(Author)
+
+MODELS = [Author, Book]
+"""
+
+
+class Project:
+    """A stranger's models and migrations, and the command on them."""
+
+    def __init__(self, folder: Path, target: Target, command: Command) -> None:
+        self.folder, self.target, self.command = folder, target, command
+        self.number = 0
+        self.models(MODELS)
+
+    def models(self, text: str) -> None:
+        # A module of another name each time: bytecode of one second is not told apart.
+        self.number += 1
+        (self.folder / f"things{self.number}.py").write_text(text)
+
+    def __call__(self, *arguments: str, code: int | None = 0, **environment: str):  # type: ignore[no-untyped-def]
+        return self.command(
+            *arguments,
+            *("--models", f"things{self.number}:MODELS", "--directory", "m"),
+            *("--database", url_of(self.target)),
+            code=code,
+            **environment,
+        )
+
+    @property
+    def files(self) -> list[str]:
+        return [f.name for f in read_directory(self.folder / "m")]
+
+    def run(self, statement: str) -> None:
+        connection = psycopg2.connect(**self.target.params)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty: Target, command: Command) -> Project:
+    return Project(tmp_path, empty, command)
+
+
+@pytest.fixture
+def settled(project: Project) -> Project:
+    """One whose tables are there, with a row each."""
+    project("generate", "first")
+    project("up", "-q")
+    project.run(
+        "INSERT INTO author (name) VALUES ('a');INSERT INTO book (title, author_id) VALUES ('b', 1)"
+    )
+    return project
+
+
+def test_a_new_project_goes_there_and_back(project: Project) -> None:
+    """The folder is made, the path printed, and nothing differs afterwards."""
+    shown = project("diff", "--check", code=1)
+    assert "+ table author\n" in shown.out
+    assert ["m/0001_first.py"] == project("generate", "first", "-q").out.splitlines()
+    project("up", "-q")
+    assert "no differences" in project("diff", "--check").out
+    assert "nothing to generate" in project("generate", "second").out
+    assert ["0001_first"] == project.files
+    project("down", "-q", "--allow-data-loss")
+    assert set() == tables(project.target) - {"schema_migration", "schema_migration_step"}
+
+
+def test_what_differs_is_shown_object_by_object(settled: Project) -> None:
+    """Added, dropped, changed and renamed; the SQL and the values, too."""
+    text = MODELS.replace("title = TextField(index=True)", "pages = IntegerField(null=True)")
+    text = text.replace("name = TextField()", "name = CharField(max_length=99, null=True)")
+    settled.models(text)
+    shown = settled("diff").out
+    for line in ("+ column book.pages", "- column book.title", "~ column author.name"):
+        assert line in shown
+    assert "type: text → character varying(99)" in shown
+    sql = settled("diff", "--sql", "-q").out
+    assert 'ALTER TABLE "book" ADD COLUMN "pages" ' in sql
+    values = json.loads(settled("diff", "--json").out)
+    assert {"add", "drop", "alter"} == {c["change"] for c in values["changes"]}
+    assert ["column book.title and its values"] == values["files"][-1]["loses"]
+
+
+def test_generate_says_what_is_lost_and_locked(settled: Project) -> None:
+    """And up asks for consent."""
+    settled.models(
+        MODELS.replace("name = TextField()", "name = TextField(unique=True)").replace(
+            "title = TextField(index=True)", ""
+        )
+    )
+    said = settled("generate", "second").out
+    assert "loses: column book.title and its values" in said
+    assert any(line.split()[:2] == ["author", "SHARE"] for line in said.splitlines())
+    refused = settled("up", code=3)
+    assert "--allow-data-loss" in refused.err
+    settled("up", "--allow-data-loss")
+    settled("diff", "--check")
+    heads = {f.name: f.head for f in read_directory(settled.folder / "m")}
+    assert all(h.replayed for h in heads.values())
+    assert {"0002_second"} == {h.group for n, h in heads.items() if n > "0002"}
+
+
+def test_a_renamed_column_is_an_arrow(settled: Project) -> None:
+    """Stated in the model, never guessed; a likely one is named."""
+    text = MODELS.replace("title = TextField(index=True)", "named = TextField(index=True)")
+    settled.models(text)
+    assert "if that is a rename" in settled("diff").out
+    author = "    author = ForeignKeyField(Author)\n"
+    meta = "    class Meta:\n        renames = {'named': 'title'}\n"
+    settled.models(text.replace(author, author + meta))
+    assert "→ column book.title → book.named" in settled("diff").out
+    settled("generate", "renamed")
+    settled("up", "-q")
+    assert [("b",)] == rows(settled.target, "SELECT named FROM book")
+
+
+def test_pending_files_come_first(project: Project) -> None:
+    """What they do would be generated a second time."""
+    project("generate", "first", "-q")
+    refused = project("generate", "second", code=3)
+    assert 1 == len(refused.err.splitlines())
+    assert '"0001_first" is not applied yet' in refused.err
+    assert ["0001_first"] == project.files
+
+
+def test_an_applied_file_that_is_gone_is_refused(settled: Project) -> None:
+    """Its folder may have been mistyped."""
+    for path in (settled.folder / "m").iterdir():
+        path.unlink()
+    (settled.folder / "m").rmdir()
+    assert "--directory" in settled("generate", "second", code=3).err
+
+
+def test_an_empty_file_is_for_writing_by_hand(project: Project) -> None:
+    """With the next number, and without asking the database."""
+    assert ["m/0001_by_hand.py"] == project("generate", "by_hand", "--empty", "-q").out.splitlines()
+    assert ["m/0002_again.py"] == project("generate", "again", "--empty", "-q").out.splitlines()
+    project("up", "-q")
+
+
+@pytest.mark.parametrize("name", ["a b", "../a", "ä"])
+def test_a_name_that_is_no_file_name_is_refused(project: Project, name: str) -> None:
+    """Before anything is looked at."""
+    for more in ((), ("--empty",)):
+        assert "cannot be the name of a migration" in project("generate", name, *more, code=2).err
+
+
+def test_prune_drops_what_an_earlier_file_made(settled: Project) -> None:
+    """And nothing that somebody else made."""
+    settled.run("CREATE TABLE others (id int)")
+    settled.models(MODELS.replace("[Author, Book]", "[Author]"))
+    assert "nothing to generate" in settled("generate", "second").out
+    said = settled("generate", "third", "--prune").out
+    assert "loses: table book and its rows" in said
+    settled("up", "-q", "--allow-data-loss")
+    assert "book" not in tables(settled.target)
+    assert {"others", "author"} <= tables(settled.target)
+    assert "nothing to generate" in settled("generate", "fourth", "--prune").out
+
+
+def test_a_role_without_createdb_says_what_was_not_tried(
+    project: Project, server: Server, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head says it as well."""
+    with server.role() as role:
+        project.run(
+            f'GRANT ALL ON DATABASE "{project.target.dbname}" TO "{role}";'
+            f'GRANT ALL ON SCHEMA public TO "{role}"'
+        )
+        try:
+            ended = command(
+                "generate", "first", "--models", "things1:MODELS", "--directory", "m",
+                "--database", server.url_as(role, project.target.dbname),
+                "--dev-url", "postgresql://nobody@127.0.0.1:1/none", code=0,
+            )  # fmt: skip
+        finally:
+            project.run(f'DROP OWNED BY "{role}"')
+    assert "not tried out (replayed = False): " in ended.out
+    (file,) = read_directory(project.folder / "m")
+    assert not file.head.replayed
+
+
+def test_markup_in_names_is_text(project: Project) -> None:
+    """Neither rich nor a terminal acts on it."""
+    project.models(
+        MODELS.replace(
+            "class Author(Base):",
+            "class Author(Base):\n    class Meta:\n        table_name = '[red]a\\x1b[31m[/x]'",
+        )
+    )
+    assert '+ table "[red]a\\x1b[31m[/x]"' in project("diff").out
+
+
+def test_nothing_is_written_into_an_installed_package(tmp_path: Path) -> None:
+    """Nor where the folder cannot be made."""
+    with pytest.raises(MigrationError, match="--directory"):
+        proposal.refuse_folder(tmp_path / "lib" / "site-packages" / "app" / "migrations")
+    (tmp_path / "file").touch()
+    with pytest.raises(MigrationError, match="--directory"):
+        proposal.refuse_folder(tmp_path / "file" / "m")
+    proposal.refuse_folder(tmp_path / "new" / "m")
+
+
+def test_no_file_is_written_over_and_a_group_is_written_whole(tmp_path: Path) -> None:
+    """Two people may generate at the same time."""
+    (tmp_path / "0002_b.py").write_text("mine")
+    made = [RenderedFile(name=f"000{n}_{c}", content="") for n, c in ((1, "a"), (2, "b"))]
+    with pytest.raises(HistoryConflict, match="generate again"):
+        proposal.write(made, tmp_path)
+    assert ["0002_b.py"] == os.listdir(tmp_path)
+    assert "mine" == (tmp_path / "0002_b.py").read_text()
+
+
+def test_tables_are_followed_through_renames(tmp_path: Path) -> None:
+    """One that was there before the first file is never among them."""
+    heads = (
+        "tables = (('', 'a'), ('', 'b'))",
+        "tables = (('a', 'c'), ('old', 'new'), ('b', ''))",
+    )
+    for number, head in enumerate(heads, 1):
+        write(tmp_path, f"000{number}_x", "SELECT 1", head=head)
+    assert {"c"} == proposal.made_by(read_directory(tmp_path))
+
+
+def test_a_file_that_does_not_do_what_the_plan_says_is_a_defect(
+    project: Project, empty: Target
+) -> None:
+    """The file that was rendered is tried, not the steps."""
+    from foundry.migrate import Runner, load
+    from foundry.migrate.render import files
+
+    os.chdir(project.folder)
+    loaded = load(models="things1:MODELS", directory="m")
+    with Runner.opened(empty, loaded.settings) as runner:
+        found = proposal.propose(runner, loaded, empty)
+    (good,) = files(found.plan, "x", 1, context=found.context)
+    assert None is replay.replayed(found.setting, found.plan, [good], found.live)
+    for content in (
+        good.content.replace('"title" TEXT', '"title" VARCHAR'),
+        good.content.replace("migrator.drop_table('book')", "migrator.sql('SELECT 1')"),
+        good.content.replace("CREATE TABLE", "CREATE TABEL"),
+    ):
+        assert content != good.content
+        bad = RenderedFile(name=good.name, content=content)
+        with pytest.raises(MigrationError, match="report this"):
+            replay.replayed(found.setting, found.plan, [bad], found.live)
+
+
+def test_a_required_column_waits_for_its_value(settled: Project) -> None:
+    """Refused before anything is changed while rows would get none; then they get it."""
+    settled.models(
+        MODELS.replace("name = TextField()", "name = TextField()\n    age = IntegerField()")
+    )
+    settled("generate", "second", "-q")
+    refused = settled("up", code=3)
+    assert 'id=1; write into the file what "FILL_AUTHOR_AGE" is' in refused.err
+    assert [] == rows(settled.target, "SELECT FROM pg_attribute WHERE attname = 'age'")
+    (path,) = [p for p in (settled.folder / "m").glob("*.py") if "FILL_" in p.read_text()]
+    path.write_text(path.read_text().replace('"NULL"', '"length(name) + 5 %% 3"'))
+    settled("up", "-q")
+    assert [(3,)] == rows(settled.target, "SELECT age FROM author")
+    settled("diff", "--check", "-q")
