@@ -10,19 +10,45 @@ import peewee
 from peewee import SQL, Context, Database, Entity, Field, Model, ModelIndex, Node, NodeList
 
 from foundry import requirements
+from foundry.created import (
+    Created,
+    Enum,
+    EnumArrayField,
+    EnumField,
+    Function,
+    Grant,
+    MaterializedView,
+    Partition,
+    Policy,
+    RowSecurity,
+    Trigger,
+    View,
+)
 
 __all__ = [
+    "Created",
+    "Enum",
+    "EnumArrayField",
+    "EnumField",
     "External",
     "Function",
+    "Grant",
     "Index",
+    "MaterializedView",
     "Opclass",
+    "Partition",
+    "Policy",
     "Probe",
+    "RowSecurity",
     "Schema",
     "SchemaManager",
+    "Trigger",
+    "Tuned",
     "View",
     "needs",
     "optional",
     "relation",
+    "tuned",
 ]
 
 _T = TypeVar("_T")
@@ -65,11 +91,26 @@ class Opclass(NodeList):
         self.expression = expression
 
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The value an index option starts with; maintenance sets it, the differ leaves it alone."""
+
+    value: str | int | float
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+def tuned(value: str | int | float) -> Tuned:
+    """Mark an index option that maintenance sets: `options={"lists": tuned(1)}`."""
+    return Tuned(value)
+
+
 class Index(ModelIndex):
     """An index of a model with what Peewee's own lacks: storage parameters.
 
     `Index(Message, Opclass(Message.embedding, "vector_cosine_ops"),
-    name="idx_messages_embedding", using="ivfflat", options={"lists": 1})`
+    name="idx_messages_embedding", using="ivfflat", options={"lists": tuned(1)})`
     """
 
     def __init__(
@@ -78,12 +119,17 @@ class Index(ModelIndex):
         *expressions: Node,
         name: str,
         using: str | None = None,
-        options: Mapping[str, str | int | float] | None = None,
+        options: Mapping[str, str | int | float | Tuned] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, expressions, name=name, using=using, **kwargs)
         self.model = model
         self._options = dict(options or {})
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """Names of the options that maintenance sets."""
+        return tuple(name for name, value in self._options.items() if isinstance(value, Tuned))
 
     def __sql__(self, ctx: Context) -> Context:
         # Peewee writes the predicate last, and WITH stands before it.
@@ -103,28 +149,6 @@ class Index(ModelIndex):
             if where is not None:
                 ctx.literal(" WHERE ").sql(where)
         return ctx
-
-
-# No slots: `optional` leaves its mark on these.
-@dataclass(frozen=True, kw_only=True)
-class _Created:
-    """An object made by one CREATE statement; `comments` are COMMENT ON statements."""
-
-    name: str
-    create: str
-    comments: tuple[str, ...] = ()
-
-    def statements(self) -> tuple[str, ...]:
-        """Return what makes the object, in order."""
-        return (self.create, *self.comments)
-
-
-class Function(_Created):
-    """A function, by its CREATE FUNCTION statement."""
-
-
-class View(_Created):
-    """A view, by its CREATE VIEW statement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +184,15 @@ class External:
 class Schema:
     """Everything a database should have, as one value; `--models` names one of these.
 
-    `namespaces` are the PostgreSQL schemas it needs besides `public`.
+    `namespaces` are the PostgreSQL schemas it needs besides `public`. A `whole` one says
+    which triggers, policies and comments its tables have; with a mere list of models those
+    are left as they are.
     """
 
     models: Sequence[type[Model]]
-    objects: Sequence[Function | View | Index | Probe | External] = ()
+    objects: Sequence[Created | Index | Probe | External] = ()
     namespaces: Sequence[str] = ()
+    whole: bool = True
 
     @property
     def externals(self) -> tuple[External, ...]:
@@ -186,17 +213,52 @@ class Schema:
         switches = tuple(options)
         for namespace in self.namespaces:
             database.execute(_create("SCHEMA", namespace))
+        first, last = self.ordered(
+            lambda thing: bool(
+                requirements.missing(database, needs(thing), externals=externals, options=switches)
+            )
+        )
+        _execute(database, first)
         database.create_tables(self.models)
-        for declared in self.objects:
-            if isinstance(declared, (Probe, External)) or requirements.missing(
-                database, needs(declared), externals=externals, options=switches
-            ):
-                continue
-            if isinstance(declared, Index):
-                database.execute(database.get_sql_context().sql(declared.safe(False)))
-            else:
-                for statement in declared.statements():
-                    database.execute_sql(statement.replace("%", "%%"), ())
+        _execute(database, last)
+
+    def ordered(
+        self, absent: Callable[[object], bool]
+    ) -> tuple[tuple[Created | Index, ...], tuple[Created | Index, ...]]:
+        """Return the objects that are made before the tables, and those made after.
+
+        `absent` says what is left out. Before come the types, and the functions that a table
+        or index calls.
+        """
+        made = [o for o in self.objects if not isinstance(o, (Probe, External)) and not absent(o)]
+        functions = [o for o in made if isinstance(o, Function)]
+        called = _called(self.models, [f.name for f in functions]) if functions else set()
+        first: list[Created | Index] = [o for o in made if isinstance(o, Enum)]
+        first += [f for f in functions if f.name in called]
+        # By identity: fields compared with == make an expression, which is true.
+        placed = {id(o) for o in first}
+        return tuple(first), tuple(o for o in made if id(o) not in placed)
+
+
+def _execute(database: Database, objects: Iterable[Created | Index]) -> None:
+    for declared in objects:
+        if isinstance(declared, Index):
+            database.execute(database.get_sql_context().sql(declared.safe(False)))
+        else:
+            for statement in declared.statements():
+                database.execute_sql(statement.replace("%", "%%"), ())
+
+
+def _called(models: Iterable[type[Model]], names: Sequence[str]) -> set[str]:
+    """Return those names that the SQL of a table or index mentions."""
+    plain = peewee.PostgresqlDatabase(None)
+    called: set[str] = set()
+    for model in models:
+        manager = peewee.SchemaManager(model, plain)
+        for context in (manager._create_table(), *manager._create_indexes()):  # type: ignore[attr-defined]
+            text = context.query()[0]
+            called |= {name for name in names if name in text}
+    return called
 
 
 def _create(kind: str, name: str) -> NodeList:
@@ -210,7 +272,7 @@ class _Part(Node):
         self._meta = _PartMeta(model._meta, fields)
 
     def __sql__(self, ctx: Context) -> Context:
-        return self._meta.table.__sql__(ctx)  # type: ignore[no-any-return]
+        return ctx.sql(self._meta.table)  # type: ignore[no-any-return]
 
 
 class _PartMeta:
@@ -229,7 +291,12 @@ class SchemaManager(peewee.SchemaManager):
     table's or field's `help_text` becomes its comment.
     """
 
+    absent: Callable[[object], bool] | None = None
+    """What is left out; by default what the server lacks."""
+
     def _missing(self, thing: object) -> bool:
+        if self.absent is not None:
+            return self.absent(thing)
         return bool(requirements.missing(self.database, needs(thing)))
 
     def _create_table(self, safe: bool = True, **options: Any) -> Any:
@@ -268,7 +335,7 @@ class SchemaManager(peewee.SchemaManager):
             statements.append(self._comment("TABLE", meta.table, table))
         for field in meta.sorted_fields:
             if field.help_text and not self._missing(field):
-                column = Entity(*filter(None, (meta.schema, meta.table_name, field.column_name)))
+                column = NodeList((meta.table, Entity(field.column_name)), glue=".")
                 statements.append(self._comment("COLUMN", column, field.help_text))
         return statements
 

@@ -191,8 +191,10 @@ def _changed(before: Type, after: Type, types: tuple[str, str], column: str, ver
         return f"{column} NOT BETWEEN {-largest} AND {largest - 1}"
     if version < 160000:
         return ""
+    there = using(old, new, column) or f"{column}::{new}"
+    back = using(new, old, f"({there})") or f"({there})::{old}"
     # In a CASE, so that the casts only meet what they can read.
     return (
         f"CASE WHEN pg_catalog.pg_input_is_valid({column}::text, '{new}') "
-        f"THEN ({column}::{new})::{old} IS DISTINCT FROM {column} ELSE {column} IS NOT NULL END"
+        f"THEN {back} IS DISTINCT FROM {column} ELSE {column} IS NOT NULL END"
     )

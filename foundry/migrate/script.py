@@ -116,10 +116,6 @@ class Setting:
             externals=tuple(e for e in schema.externals if externals.get(e.name)),
         )
 
-    def knowing(self, tables: frozenset[Place]) -> Setting:
-        """Return the setting with the tables that are there."""
-        return replace(self, tables=tables)
-
     def with_real_names(self) -> Setting:
         """Return the setting of a database of its own, where every name is the real one."""
         names = {name: name for name in (*self.naming.stands_for, *sorted(self.namespaces))}
@@ -162,10 +158,9 @@ def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
     built = first_of_each(writing.table(model) for model in ordered)
     before, after = schema.ordered(setting.absent)
     declared = {id(o): writing.declared(o) for o in (*before, *after)}
-    middle = [*_tables(built)]
+    middle = _of_one_each(_tables(built))
     objects = [s for o in after for s in _of_object(o, declared[id(o)])]
     first = [s for o in before for s in _of_object(o, declared[id(o)])]
-    _refuse_many(middle)
     stubs = _stubs(
         setting, schema, built=built, texts=[s.sql for s in (*first, *middle, *objects) if s.raw]
     )
@@ -212,13 +207,15 @@ def _tables(built: Sequence[Built]) -> Iterable[Statement]:
             yield Statement(label=label, sql=text, raw=False)
 
 
-def _refuse_many(statements: Iterable[Statement]) -> None:
-    for statement in statements:
+def _of_one_each(statements: Iterable[Statement]) -> list[Statement]:
+    found = list(statements)
+    for statement in found:
         if not is_one_statement(statement.sql):
             raise DeclarationError(
                 f"{statement.label}: its SQL holds a second statement after a semicolon: "
                 "declare that as an object of its own"
             )
+    return found
 
 
 def _of_object(thing: Created | Index, texts: Sequence[str]) -> Iterable[Statement]:
@@ -323,9 +320,8 @@ def _stubs(
 
 def _only_absent(setting: Setting, schema: Schema, model: type[Model]) -> bool:
     users: list[Any] = [o for o in schema.objects if model_of(o) is model]
-    for other in schema.models:
-        keys = [f for f in other._meta.sorted_fields if isinstance(f, ForeignKeyField)]
-        users += [key for key in keys if key.rel_model is model]
+    fields = [f for other in schema.models for f in other._meta.sorted_fields]
+    users += [f for f in fields if isinstance(f, ForeignKeyField) and f.rel_model is model]
     return all(setting.absent(user) for user in users)
 
 

@@ -12,7 +12,7 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -113,7 +113,7 @@ def _setting(
         extensions=frozenset(extensions),
     )
     found = database.execute_sql(_RELATIONS, (sorted(setting.naming.stands_for),)).fetchall()
-    return setting.knowing(frozenset((namespace, name) for namespace, name in found))
+    return replace(setting, tables=frozenset((namespace, name) for namespace, name in found))
 
 
 def _names_namespace(script: Script, setting: Setting) -> bool:

@@ -26,6 +26,7 @@ from foundry.migrate.objects import (
 )
 from foundry.migrate.recipes.columns import remade, retyped
 from foundry.migrate.recipes.types import grown
+from foundry.migrate.spelling import respelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def _base(
     way: _Way, online: Snapshot, changes: tuple[Change, ...], deferred: tuple[Column, ...]
 ) -> Snapshot:
     add: list[Object] = [_without_values(column) for column in deferred]
-    drop: list[Key] = []
+    drop = list(_fragile(way))
     for change in changes:
         match change.after or change.before:
             case Column() as column if column.table in way.standing:
@@ -132,6 +133,16 @@ def _base(
             case Constraint() as new if change.before is None and not _rests(way, online, new):
                 drop.append(new.key)
     return online.changed(add=add, drop=drop)
+
+
+def _fragile(way: _Way) -> Iterator[Key]:
+    """Yield what a retyped column would change: the server reads its own text in another way."""
+    things: list[Constraint | Index] = [*way.live.kind(Constraint), *way.live.kind(Index)]
+    for found in things:
+        kept = found.table in way.standing and found.key in way.wanted
+        text = found.definition
+        if kept and respelled(text) != text and way.touched(found.table, found.columns):
+            yield found.key
 
 
 def _without_values(column: Column) -> Column:

@@ -83,11 +83,14 @@ def want(db: Database, *models: Any, **options: Any) -> Wanted:
 
 
 def leftovers(db: Database) -> list[Any]:
-    """Namespaces and databases that a run made."""
-    query = """
-        SELECT nspname FROM pg_namespace WHERE nspname LIKE 'foundry%'
-        UNION ALL SELECT datname FROM pg_database WHERE datname LIKE 'foundry_scratch_%'"""
-    return list(db.execute_sql(query.replace("%", "%%"), ()).fetchall())
+    """Namespaces that a run made."""
+    query = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^foundry_shadow'"
+    return list(db.execute_sql(query).fetchall())
+
+
+def exists(db: Database, name: str) -> bool:
+    """True when the server has a database of that name; other runs make some meanwhile."""
+    return bool(db.execute_sql("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount)
 
 
 def objects(snapshot: Snapshot) -> dict[Any, Any]:
@@ -512,18 +515,20 @@ def test_a_scratch_database_is_alike_and_gone_afterwards(db: Database, empty: Ta
     """After an error too; what a killed run left is dropped by the next."""
     from foundry.migrate.scratch import scratch
 
+    left = f"foundry_scratch_60000000_{uuid.uuid4().hex[:8]}"
     conn = psycopg2.connect(**empty.params)
     conn.autocommit = True
-    conn.cursor().execute("CREATE DATABASE foundry_scratch_60000000_deadbeef")
+    conn.cursor().execute(f'CREATE DATABASE "{left}"')
     conn.close()
     alike = """
         SELECT count(DISTINCT (encoding, datcollate, datctype, datlocprovider)), count(*)
         FROM pg_database WHERE datname IN (%s, current_database())"""
+    names = []
     with scratch(empty) as other:
-        (name,) = other.execute_sql("SELECT current_database()").fetchone()
-        assert [(name,)] == leftovers(db)
-        assert (1, 2) == db.execute_sql(alike, (name,)).fetchone()
-    assert [] == leftovers(db)
-    with pytest.raises(ZeroDivisionError), scratch(empty):
-        _ = 1 / 0
-    assert [] == leftovers(db)
+        names += other.execute_sql("SELECT current_database()").fetchone()
+        assert (1, 2) == db.execute_sql(alike, (names[0],)).fetchone()
+    with pytest.raises(ZeroDivisionError), scratch(empty) as other:  # noqa: PT012
+        names += other.execute_sql("SELECT current_database()").fetchone()
+        names.append(str(1 / 0))
+    assert 2 == len(names)
+    assert [False] * 3 == [exists(db, name) for name in (left, *names)]

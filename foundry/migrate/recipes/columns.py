@@ -91,7 +91,7 @@ def _added(move: Move, after: Column, change: Change) -> Planned:
     if filled:
         first = replace(first, not_null=False)
     sql = move.alter(table, f"ADD COLUMN {definition(move, first, inline=False)}")
-    yield phase, move.step(table, "add column", sql, change)
+    yield phase, move.step(table, "add column", sql, replace(change, after=first))
     if filled:
         yield from fill(move, after)
         yield from _nulls(move, replace(after, not_null=False), after, change)

@@ -19,7 +19,7 @@ from foundry.migrate.objects import (
 )
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.recipes.values import comment, parameters
-from foundry.migrate.spelling import quote
+from foundry.migrate.spelling import quote, respelled
 from foundry.migrate.steps import Step
 
 
@@ -66,7 +66,7 @@ def _extends(before: View, after: View) -> bool:
 
 def _view(move: Move, after: View) -> str:
     options = f" WITH ({', '.join(after.options)})" if after.options else ""
-    query = after.query.strip().rstrip(";")
+    query = respelled(after.query)
     empty = " WITH NO DATA" if after.materialized and not after.populated else ""
     return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}{empty}"
 
@@ -74,7 +74,7 @@ def _view(move: Move, after: View) -> str:
 def _replaced(move: Move, before: View, after: View, change: Change) -> Planned:
     name = move.name(after.place)
     if (before.query, before.columns) != (after.query, after.columns):
-        query = after.query.strip().rstrip(";")
+        query = respelled(after.query)
         options = f" WITH ({', '.join(after.options)})" if after.options else ""
         sql = f"CREATE OR REPLACE VIEW {name}{options} AS\n{query}"
         yield Phase.VIEWS, _step("replace view", sql, change)
@@ -150,7 +150,7 @@ def trigger(move: Move, change: Change) -> Planned:
         return
     old = before if same and change.key not in move.rebuilt else None
     if old is None:
-        step = move.step(after.table, "create trigger", after.definition, change)
+        step = move.step(after.table, "create trigger", respelled(after.definition), change)
         yield Phase.TRIGGERS, step
     if (old.enabled if old else "ENABLE") != after.enabled:
         verb, _, when = after.enabled.partition(" ")
@@ -172,7 +172,8 @@ def policy(move: Move, change: Change) -> Planned:
         return
     kept = same and change.key not in move.rebuilt
     if not kept:
-        sql = f"CREATE POLICY {quote(after.name)} ON {move.name(after.table)} {after.definition}"
+        on = f"{quote(after.name)} ON {move.name(after.table)}"
+        sql = f"CREATE POLICY {on} {respelled(after.definition)}"
         yield Phase.SECURITY, move.step(after.table, "create policy", sql, change)
     yield from _on_table(move, "POLICY", before.comment if kept else "", after, change)
 

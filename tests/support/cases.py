@@ -1,0 +1,166 @@
+"""One change of models as a case: what it is from and to, and what is expected of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+import pytest
+from peewee import Model
+
+from foundry.database import Target
+from foundry.declare import Schema
+from support.differ import Desk, build, execute
+from support.dumps import dump
+from support.migrations import rows
+from support.server import Server
+
+# Models stand in cases as their users write them, in a file of their own.
+PRELUDE = """
+from peewee import *
+from playhouse.postgres_ext import *
+from pgvector.peewee import VectorField
+from foundry import declare
+"""
+REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A change from models `a` to models `b`, both as Python; `OBJECTS` and `NAMESPACES` count."""
+
+    name: str
+    a: str = ""
+    b: str = ""
+    given: str = ""
+    """SQL run in both databases before anything is made: extensions, roles, tables of others."""
+    rows: str = ""
+    """SQL that stores rows in A."""
+    actions: tuple[str, ...] = ()
+    """What the plan does, in any order."""
+    works: tuple[tuple[str, str], ...] = ()
+    """Tables in use, and the work that is done under a lock on them: scan, build, rewrite."""
+    loses: tuple[str, ...] = ()
+    """Words of each loss."""
+    after: str = ""
+    """SQL run after `up`."""
+    query: str = ""
+    expected: tuple[tuple[Any, ...], ...] = ()
+    """Rows of `query` after `up`."""
+    refused: tuple[str, ...] = ()
+    """Words of the refusal by `up`, which then changes nothing."""
+    refused_early: tuple[str, ...] = ()
+    """Words of the refusal by `generate`, which then writes nothing."""
+    unchanged: bool = False
+    """Whether nothing is to be done, though the two databases differ."""
+    back: bool = True
+    """False where the way back needs rows that are gone."""
+    needs: str = ""
+    """An extension that not every server has."""
+    since: int = 15
+    """The oldest server of which the actions are stated."""
+
+
+def note(*fields: str, meta: str = "", name: str = "Note") -> str:
+    """Return a model as its user writes it: lines of fields, lines of Meta."""
+    body = [*fields, *([f"class Meta:\n        {meta}"] if meta else [])] or ["pass"]
+    lines = "\n    ".join(body)
+    return f"class {name}(Model):\n    {lines}\n"
+
+
+def schema_of(source: str) -> Schema:
+    """Return what a source declares, in the order it is written."""
+    names: dict[str, Any] = {"__name__": "models_of_a_case"}
+    exec(PRELUDE + source, names)
+    models = [
+        value
+        for value in names.values()
+        if isinstance(value, type)
+        and issubclass(value, Model)
+        and value.__module__ == "models_of_a_case"
+    ]
+    return Schema(
+        models=models,
+        objects=names.get("OBJECTS", ()),
+        namespaces=names.get("NAMESPACES", ()),
+        whole="OBJECTS" in names,
+    )
+
+
+def prove(server: Server, case: Case) -> None:
+    """Assert plan, hazards, that it applies, pg_dump, an empty second plan, and the way back."""
+    with closing(Desk(server)) as desk:
+        if case.needs and not desk.has(case.needs):
+            pytest.skip(f"this server has no {case.needs}")
+        a, b = schema_of(case.a), schema_of(case.b)
+        target, other = desk.database(), desk.database()
+        for database, schema in ((target, a), (other, b)):
+            execute(database, case.given)
+            build(desk, database, schema)
+        execute(target, case.rows)
+        before, wanted = dump(target), dump(other)
+        if case.unchanged:
+            stays(desk, target, b)
+            return
+        if case.refused_early:
+            refuses_early(desk, target, b, case)
+            return
+        plans(desk, target, b, case)
+        done = desk.up(target)
+        if case.refused:
+            assert REFUSED == done.code, (done, desk.text())
+            assert [] == [word for word in case.refused if word not in done.out + done.err], done
+            assert before == dump(target)
+            return
+        assert 0 == done.code, (done, desk.text())
+        assert_equal(wanted, dump(target), desk)
+        assert not desk.differs(target, b)
+        execute(target, case.after)
+        if case.query:
+            assert list(case.expected) == rows(target, case.query)
+        if case.back:
+            undone = desk.down(target)
+            assert 0 == undone.code, (undone, desk.text())
+            assert_equal(before, dump(target), desk)
+
+
+def assert_equal(wanted: str, found: str, desk: Desk) -> None:
+    """Compare two dumps; the message has the lines that differ, and the files."""
+    lines = unified_diff(wanted.splitlines(), found.splitlines(), "wanted", "found", n=1)
+    assert wanted == found, "\n".join(lines) + "\n" + desk.text()
+
+
+def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
+    """Assert what `diff` and the files say will be done, lost and locked."""
+    version = int(str(rows(target, "SHOW server_version_num")[0][0])) // 10000
+    if version >= case.since:
+        found = desk.actions(target, schema)
+        assert Counter(case.actions) == Counter(found), f"it does {', '.join(found)}"
+    generated = desk.generate(target, schema)
+    assert 0 == generated.code, generated
+    heads = desk.heads()
+    assert len(case.loses) == len(heads.loses), heads
+    for words, loss in zip(case.loses, heads.loses, strict=True):
+        assert words in loss
+    if version >= case.since:
+        assert set(case.works) == heads.works, heads
+
+
+def stays(desk: Desk, target: Target, schema: Schema) -> None:
+    """Assert that there is nothing to do."""
+    assert not desk.differs(target, schema)
+    generated = desk.generate(target, schema)
+    assert 0 == generated.code, generated
+    assert [] == desk.files(), desk.text()
+
+
+def refuses_early(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
+    """Assert that no file is written, and why."""
+    generated = desk.generate(target, schema)
+    assert REFUSED == generated.code, (generated, desk.text())
+    said = generated.out + generated.err
+    assert [] == [word for word in case.refused_early if word not in said], generated
+    assert [] == desk.files()
