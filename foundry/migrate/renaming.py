@@ -13,6 +13,7 @@ from typing import Any
 from foundry.migrate.objects import (
     Column,
     Constraint,
+    Enum,
     Index,
     Key,
     Place,
@@ -23,7 +24,7 @@ from foundry.migrate.objects import (
     Trigger,
     View,
 )
-from foundry.migrate.spelling import printed, quote, relation, renamed
+from foundry.migrate.spelling import literal, printed, quote, relation, renamed
 from foundry.migrate.steps import Call, Renames, Step
 
 
@@ -45,6 +46,10 @@ def renamings(
         there.append(_column_step(place, old_name, new_name, default, now))
         now = _column_renamed(now, place, old_name, new_name)
         back.append(_column_step(place, new_name, old_name, default, now))
+    for enum, label, new_label in _labels(now, wanted, declared):
+        there.append(_label_step(enum, label, new_label, default))
+        now = _relabelled(now, enum, label, new_label, default)
+        back.append(_label_step(now.get(enum.key), new_label, label, default))
     for old, new in _sequences(now, wanted):
         there.append(_sequence_step(old, new, default, now))
         now = _sequence_renamed(now, old, new, default)
@@ -87,6 +92,41 @@ def _ordered(pairs: Mapping[str, str], names: Iterable[str]) -> Iterator[tuple[s
         new = left.pop(free)
         taken = (taken - {free}) | {new}
         yield free, new
+
+
+def _labels(live: Snapshot, wanted: Snapshot, declared: Renames) -> Iterator[tuple[Enum, str, str]]:
+    for place, old, new in declared.labels:
+        found, after = live.get(("enum", *place)), wanted.get(("enum", *place))
+        if found is None or after is None:
+            continue
+        first, then = set(found.labels), set(after.labels)
+        if old in first - then and new in then - first:
+            yield found, old, new
+
+
+def _label_step(enum: Enum, old: str, new: str, default: str) -> Step:
+    name = relation(enum.place, default)
+    sql = f"ALTER TYPE {name} RENAME VALUE {literal(old)} TO {literal(new)}"
+    labels = tuple(new if label == old else label for label in enum.labels)
+    return Step(
+        action="rename enum label", sql=sql, before=enum, after=replace(enum, labels=labels)
+    )
+
+
+def _relabelled(now: Snapshot, enum: Enum, old: str, new: str, default: str) -> Snapshot:
+    """Return the snapshot with the label renamed, and wherever it is a constant."""
+    found = now.get(enum.key)
+    labels = tuple(new if label == old else label for label in found.labels)
+    type_name = printed(enum.place, default)
+    was, is_ = (f"{literal(label)}::{type_name}" for label in (old, new))
+    texts = ("default", "definition", "expression", "predicate", "index")
+
+    def relabelled(thing: Any) -> Any:
+        said = {name: getattr(thing, name) for name in texts if hasattr(thing, name)}
+        new_texts = {name: text.replace(was, is_) for name, text in said.items()}
+        return replace(thing, **new_texts) if new_texts != said else thing
+
+    return Snapshot.of(relabelled(o) for o in now.changed(add=[replace(found, labels=labels)]))
 
 
 def _sequences(live: Snapshot, wanted: Snapshot) -> Iterator[tuple[Place, Place]]:
