@@ -348,18 +348,19 @@ def _end_orphan(cluster: Path) -> None:
 def _stop(locks: Path) -> bool:
     cluster = locks.with_suffix("")
     with _exclusive(locks / "start", _START_TIMEOUT + _STOP_TIMEOUT):
+        running = True
         if not _free(locks / "supervisor"):
             _signal_supervisor(locks / "supervisor", signal.SIGTERM)
         elif not _free(locks / "server"):
             _end_orphan(cluster)
         else:
-            return False
+            running = False  # killed, perhaps, and its folder is still there
         for name in ("supervisor", "server"):
             os.close(_claim(locks / name, fcntl.LOCK_EX, _STOP_TIMEOUT))
         with suppress(FileNotFoundError):
             owner = cluster.stat().st_uid
             remove_socket_folder(socket_folder(cluster, owner), owner)  # an orphan has not done it
-    return True
+    return running
 
 
 def _signal_supervisor(keeper: Path, number: signal.Signals) -> None:

@@ -109,6 +109,8 @@ def store(database: Database, samples: Samples, *, embed: Embed | None = None) -
     """
     embedded = embed if has_column(database, Message.embedding) else None
     with database.atomic():
+        # Two that store at once would both find a sample missing.
+        database.execute_sql("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_IDS.int >> 65,))
         for conversation in samples.conversations:
             _store_conversation(conversation, embedded)
         for protocol in samples.protocols:

@@ -100,12 +100,14 @@ def _follow_parent() -> Callable[[], None] | None:
 
 
 def remove_socket_folder(folder: Path, owner: int) -> None:
-    """Removes the folder of a server that has ended, if it is that account's and empty."""
+    """Removes the folder of a server that has ended, if it is that account's, with its sockets."""
     try:
         if os.lstat(folder).st_uid == owner:
+            for socket in folder.glob(".s.PGSQL.*"):
+                socket.unlink(missing_ok=True)  # of a killed server
             os.rmdir(folder)
     except OSError:
-        pass  # gone already, or a killed server left its sockets: the next start clears those
+        pass  # gone already, or something else is in it
 
 
 def _wait_for_last_user(users: Path, end: Callable[[], None]) -> None:

@@ -88,9 +88,9 @@ def using(old: str, new: str, column: str) -> str:
     before, after = Type.of(old), Type.of(new)
     if before.base in (*_TEXTS, "json", "jsonb") and not before.array:
         return f"{column}::{new}"
-    by_text = before.array == after.array and (before.base, after.base) not in _EXPLICIT
-    cast = "::text[]" if before.array else "::text"
-    return f"{column}{cast}::{new}" if by_text else f"{column}::{new}"
+    if (before.base, after.base) in _EXPLICIT and before.array == after.array:
+        return f"{column}::{new}"
+    return f"{column}::text{'[]' if before.array and after.array else ''}::{new}"
 
 
 _EXPLICIT = {

@@ -33,23 +33,27 @@ def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
 
     Constraints and indexes that only have another name come as one change.
     """
-    gone = [o for key, o in before.objects.items() if key not in after]
-    new = [o for key, o in after.objects.items() if key not in before]
-    pairs = dict(_paired(gone, new))
-    changes = [Change(before=b, after=after.objects[pairs[k]]) for k, b in _keyed(gone, pairs)]
-    changes += [Change(before=b, after=None) for b in gone if b.key not in pairs]
+    gone = [o for key, o in before.objects.items() if _differs(o, after)]
+    new = [o for key, o in after.objects.items() if _differs(o, before)]
+    pairs = _settled(dict(_paired(gone, new)))
     taken = set(pairs.values())
-    changes += [Change(before=None, after=a) for a in new if a.key not in taken]
-    changes += [
-        Change(before=o, after=after.objects[key])
-        for key, o in before.objects.items()
-        if key in after and o != after.objects[key]
-    ]
+    changes = [Change(before=b, after=after.objects[pairs[b.key]]) for b in gone if b.key in pairs]
+    for b in gone:
+        if b.key not in pairs:
+            same = after.get(b.key) if b.key not in taken else None
+            changes.append(Change(before=b, after=same))
+    met = {c.before.key for c in changes if c.after is not None and c.before.key == c.after.key}
+    changes += [Change(before=None, after=a) for a in new if a.key not in taken | met]
     return tuple(sorted(changes, key=lambda c: c.key))
 
 
-def _keyed(objects: list[Object], pairs: dict[Key, Key]) -> Iterator[tuple[Key, Object]]:
-    return ((o.key, o) for o in objects if o.key in pairs)
+def _differs(thing: Object, other: Snapshot) -> bool:
+    return other.objects.get(thing.key) != thing
+
+
+def _settled(pairs: dict[Key, Key]) -> dict[Key, Key]:
+    """Return the renames that find their new name free: one that is dropped is, not renamed."""
+    return {old: new for old, new in pairs.items() if new not in pairs}
 
 
 def _paired(gone: list[Object], new: list[Object]) -> Iterator[tuple[Key, Key]]:

@@ -229,15 +229,18 @@ def _of_partition(move: Move, key: Key) -> bool:
 
 def _sorted(changes: list[Change], move: Move) -> list[Change]:
     """Return changes so that what reads another object comes after it; else by key."""
-    by_key = {c.key: c for c in sorted(changes, key=lambda c: c.key)}
+    # Two changes have one key where a name is given up and taken in one go.
+    by_key: dict[Key, list[Change]] = defaultdict(list)
+    for change in sorted(changes, key=lambda c: c.key):
+        by_key[change.key].append(change)
     graph: TopologicalSorter[Key] = TopologicalSorter()
-    for key, change in by_key.items():
-        thing: Any = change.after or change.before
+    for key, found in by_key.items():
+        thing: Any = found[-1].after or found[-1].before
         reads = [k for k in getattr(thing, "depends", ()) if k in by_key and k != key]
         if isinstance(thing, Table) and thing.partition_of:
             reads += [k for k in [("table", *thing.partition_of)] if k in by_key]
         graph.add(key, *sorted(reads))
-    return [by_key[key] for key in graph.static_order()]
+    return [change for key in graph.static_order() for change in by_key[key]]
 
 
 # What is dropped is dropped in the reverse of the order it was made in.

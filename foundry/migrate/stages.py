@@ -67,9 +67,11 @@ def _labelled(live: Snapshot, wanted: Snapshot) -> Iterator[Enum]:
 def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[Place]) -> bool:
     """True for what goes with the last file: whatever holds data, and what rests on it."""
     before = change.before
-    if before is None or change.after is not None:
+    if before is None or change.after is not None or before.key in wanted:
         return False
     match before:
+        case Sequence(owner=owner) if owner is not None:
+            return ("column", *owner) not in wanted
         case Table() | Sequence() | Function() | Enum() | Namespace():
             return True
         case Column():
@@ -81,6 +83,23 @@ def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[
             )
     table = getattr(before, "table", None) or getattr(before, "target", (None,))[1:3]
     return ("table", *table) in live and ("table", *table) not in wanted
+
+
+def _on_dropped(thing: Constraint | Index, live: Snapshot, wanted: Snapshot) -> bool:
+    columns = [("column", *thing.table, name) for name in thing.columns]
+    gone = [key for key in columns if key in live and key not in wanted]
+    return any(not live.get(key).generated for key in gone)
+
+
+def _key_stays(foreign: Constraint, live: Snapshot, wanted: Snapshot) -> bool:
+    """True when what a foreign key rests on is there until the last file, too."""
+    if foreign.references is None:
+        return True
+    for kind in ("constraint", "index"):
+        key = live.get((kind, *foreign.references, foreign.index))
+        if key is not None:
+            return wanted.get(key.key) == key or _on_dropped(key, live, wanted)
+    return True
 
 
 def _needs_fill(after: Column, standing: frozenset[Place]) -> bool:
@@ -167,11 +186,15 @@ def _columns(way: _Way, change: Change) -> list[Object]:
 def _later(way: _Way, change: Change, add: list[Object], drop: list[Key]) -> None:
     """Leave a constraint or index of a table in use as it is, or away, until the online file."""
     before, after = change.before, change.after
+    if isinstance(after, Constraint) and after.kind == "EXCLUDE":
+        return  # there is no other way than at once, and that in one transaction
     if before is None:
         drop.append(after.key)
         return
     if after is not None and before.key != after.key:
         return  # a rename is instant
+    if after is None and before.key in way.wanted:
+        return  # so is the end of one whose name another one gets
     if _in_the_way(way, before):
         drop.append(before.key)
     else:

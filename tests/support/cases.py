@@ -41,6 +41,8 @@ class Case:
     """SQL that stores rows in A."""
     actions: tuple[str, ...] = ()
     """What the plan does, in any order."""
+    actions_unsaid: bool = False
+    """Whether any plan will do that gets there: neither actions nor work are stated."""
     works: tuple[tuple[str, str], ...] = ()
     """Tables in use, and the work that is done under a lock on them: scan, build, rewrite."""
     loses: tuple[str, ...] = ()
@@ -136,7 +138,8 @@ def assert_equal(wanted: str, found: str, desk: Desk) -> None:
 def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
     """Assert what `diff` and the files say will be done, lost and locked."""
     version = int(str(rows(target, "SHOW server_version_num")[0][0])) // 10000
-    if version >= case.since:
+    stated = version >= case.since and not case.actions_unsaid
+    if stated:
         found = desk.actions(target, schema)
         assert Counter(case.actions) == Counter(found), f"it does {', '.join(found)}"
     generated = desk.generate(target, schema)
@@ -145,7 +148,7 @@ def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
     assert len(case.loses) == len(heads.loses), heads
     for words, loss in zip(case.loses, heads.loses, strict=True):
         assert words in loss
-    if version >= case.since:
+    if stated:
         assert set(case.works) == heads.works, heads
 
 

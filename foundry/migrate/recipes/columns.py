@@ -33,7 +33,8 @@ def columns(move: Move, change: Change) -> Planned:
 def remade(version: int, before: Column, after: Column) -> bool:
     """True for a generated column that no ALTER COLUMN leads to."""
     if before.generated == after.generated:
-        return bool(after.generated) and before.default != after.default and version < 170000
+        other = bool(after.generated) and before.default != after.default
+        return other and (version < 170000 or before.type != after.type)
     return not (before.generated == "STORED" and not after.generated)
 
 

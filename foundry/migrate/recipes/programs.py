@@ -67,8 +67,7 @@ def _extends(before: View, after: View) -> bool:
 def _view(move: Move, after: View) -> str:
     options = f" WITH ({', '.join(after.options)})" if after.options else ""
     query = respelled(after.query)
-    empty = " WITH NO DATA" if after.materialized and not after.populated else ""
-    return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}{empty}"
+    return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}"
 
 
 def _replaced(move: Move, before: View, after: View, change: Change) -> Planned:
@@ -102,7 +101,8 @@ def function(move: Move, change: Change) -> Planned:
     if after is None:
         return
     if before is None or before.definition != after.definition:
-        action = "replace function" if before else "create function"
+        kept = before is not None and replaceable(before, after)
+        action = "replace function" if kept else "create function"
         yield _when(move, after), _step(action, after.definition.rstrip(), change)
     if (before.comment if before else "") != after.comment:
         target = f"{after.kind} {_function(move, after)}"

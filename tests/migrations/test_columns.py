@@ -1,0 +1,130 @@
+"""Columns: added, dropped, with null and without."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a column that may be null",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = IntegerField(null=True)"),
+        rows="INSERT INTO note (a) VALUES ('x')",
+        actions=("add column",),
+        query="SELECT id, a, b FROM note",
+        expected=((1, "x", None),),
+    ),
+    Case(
+        name="a column with a default",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = IntegerField(constraints=[SQL('DEFAULT 7')])"),
+        rows="INSERT INTO note (a) VALUES ('x')",
+        actions=("add column",),
+        query="SELECT id, a, b FROM note",
+        expected=((1, "x", 7),),
+    ),
+    Case(
+        name="a column whose default differs from row to row",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = UUIDField(constraints=[SQL('DEFAULT gen_random_uuid()')])"),
+        rows="INSERT INTO note (a) VALUES ('x'), ('y')",
+        actions=("add column", "set default", "fill column", "add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+        query="SELECT count(DISTINCT b) FROM note",
+        expected=((2,),),
+    ),
+    Case(
+        name="a column without null that Python has a default for",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = CharField(default='it\\'s 100% \"x\"\\n')"),
+        rows="INSERT INTO note (a) VALUES ('x')",
+        actions=("add column", "fill column", "add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+        query="SELECT id, b FROM note",
+        expected=((1, 'it\'s 100% "x"\n'),),
+    ),
+    Case(
+        name="a column that goes",
+        a=note("a = TextField()", "b = IntegerField(null=True)"),
+        b=note("a = TextField()"),
+        rows="INSERT INTO note (a, b) VALUES ('x', 1)",
+        actions=("drop column",),
+        loses=("note.b",),
+        query="SELECT id, a FROM note",
+        expected=((1, "x"),),
+    ),
+    Case(
+        name="a column that goes with all that rests on it",
+        a=note(
+            "a = TextField()",
+            "b = IntegerField(index=True, constraints=[Check('b > 0')])",
+            meta="indexes = ((('a', 'b'), True),)",
+        ),
+        b=note("a = TextField()"),
+        actions=("drop index", "drop index", "drop constraint", "drop column"),
+        loses=("note.b",),
+    ),
+    Case(
+        name="null is no longer allowed",
+        a=note("a = TextField(null=True)"),
+        b=note("a = TextField()"),
+        rows="INSERT INTO note (a) VALUES ('x')",
+        actions=("add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+    ),
+    Case(
+        name="null is no longer allowed, and is there",
+        a=note("a = TextField(null=True)"),
+        b=note("a = TextField()"),
+        rows="INSERT INTO note (a) VALUES ('secret'), (NULL), (NULL), (NULL), (NULL)",
+        actions=("add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+        refused=("a", "2", "3", "4"),
+    ),
+    Case(
+        name="null is allowed",
+        a=note("a = TextField()"),
+        b=note("a = TextField(null=True)"),
+        actions=("drop not null",),
+    ),
+    Case(
+        name="a collation",
+        a=note("a = TextField()"),
+        b=note("a = TextField(collation='\"C\"')"),
+        rows="INSERT INTO note (a) VALUES ('x')",
+        actions=("retype column",),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a column without null that nothing fills, on a table with rows",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = IntegerField()"),
+        rows="INSERT INTO note (a) VALUES ('secret')",
+        actions=("add column", "fill column", "add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+        refused=("FILL_NOTE_B", "1"),
+    ),
+    Case(
+        name="a column without null that nothing fills, on a table without rows",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "b = IntegerField()"),
+        actions=("add column", "fill column", "add not null", "validate constraint"),
+        works=(("note", "scan"),),
+        since=18,
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_a_column_becomes_what_its_field_says(server: Server, case: Case) -> None:
+    """Values stay, but for columns that go."""
+    prove(server, case)

@@ -1,0 +1,64 @@
+"""Enumerated types."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a type and a column of it",
+        a=note("a = TextField()"),
+        b="MOOD = declare.Enum('mood', ('good', 'it\\'s bad'))\n"
+        + note("a = TextField()", "b = MOOD.field(null=True)")
+        + "OBJECTS = [MOOD]",
+        actions=("create enum", "add column"),
+    ),
+    Case(
+        name="a label at the end and one between",
+        a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('a', 'b', 'c', 'd'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('a'), ('c')",
+        actions=("add enum label", "add enum label"),
+        query="SELECT b::text FROM note ORDER BY b",
+        expected=(("a",), ("c",)),
+    ),
+    Case(
+        name="a label gets another name",
+        a="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('a', 'z'), renames={'z': 'b'})\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('b')",
+        actions=("rename enum label",),
+        query="SELECT b::text FROM note",
+        expected=(("z",),),
+    ),
+    Case(
+        name="text becomes an enum",
+        a="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = TextField()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('b')",
+        actions=("retype column",),
+        works=(("note", "rewrite"),),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_an_enum_becomes_what_is_declared(server: Server, case: Case) -> None:
+    """In place, where PostgreSQL can."""
+    prove(server, case)

@@ -1,0 +1,89 @@
+"""Foreign keys."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a foreign key",
+        a=note("a = TextField()") + note("note_id = IntegerField()", name="Mark"),
+        b=note("a = TextField()") + note("note = ForeignKeyField(Note, index=False)", name="Mark"),
+        rows="INSERT INTO note (a) VALUES ('x'); INSERT INTO mark (note_id) VALUES (1)",
+        actions=("add constraint", "validate constraint"),
+        works=(("mark", "scan"), ("note", "scan")),
+    ),
+    Case(
+        name="a row is in the way",
+        a=note("a = TextField()") + note("note_id = IntegerField()", name="Mark"),
+        b=note("a = TextField()")
+        + note("note = ForeignKeyField(Note, index=False, constraint_name='points')", name="Mark"),
+        rows="INSERT INTO mark (note_id) VALUES (777)",
+        actions=("add constraint", "validate constraint"),
+        works=(("mark", "scan"), ("note", "scan")),
+        refused=("points", "1"),
+    ),
+    Case(
+        name="actions and deferral",
+        a=note("up = ForeignKeyField('self', null=True)"),
+        b=note(
+            "up = ForeignKeyField('self', null=True, on_delete='CASCADE', "
+            "on_update='SET NULL', deferrable='INITIALLY DEFERRED')"
+        ),
+        actions=("drop constraint", "add constraint", "validate constraint"),
+        works=(("note", "scan"),),
+    ),
+    Case(
+        name="a cycle of two",
+        a=note("a = TextField()") + note("note = ForeignKeyField(Note)", name="Mark"),
+        b=note("a = TextField()", "mark = DeferredForeignKey('Mark', null=True)")
+        + note("note = ForeignKeyField(Note)", name="Mark"),
+        actions=(
+            "add column",
+            "create index concurrently",
+            "add constraint",
+            "validate constraint",
+        ),
+        works=(("mark", "scan"), ("note", "build")),
+    ),
+    Case(
+        name="to a unique column",
+        b=note("a = TextField(unique=True)")
+        + note("note = ForeignKeyField(Note, field='a')", name="Mark"),
+        actions=("create table", "create table", "create index", "create index", "add constraint"),
+    ),
+    Case(
+        name="a foreign key goes",
+        a=note("a = TextField()") + note("note = ForeignKeyField(Note)", name="Mark"),
+        b=note("a = TextField()") + note("note_id = IntegerField(index=True)", name="Mark"),
+        actions=("drop constraint",),
+    ),
+    Case(
+        name="of two columns",
+        a=note(
+            "a = IntegerField()", "b = IntegerField()", meta="constraints = [SQL('UNIQUE (a, b)')]"
+        )
+        + note("a = IntegerField()", "b = IntegerField()", name="Tag"),
+        b=note(
+            "a = IntegerField()", "b = IntegerField()", meta="constraints = [SQL('UNIQUE (a, b)')]"
+        )
+        + note(
+            "a = IntegerField()",
+            "b = IntegerField()",
+            name="Tag",
+            meta="constraints = [SQL('FOREIGN KEY (a, b) REFERENCES note (a, b) MATCH FULL')]",
+        ),
+        actions=("add constraint", "validate constraint"),
+        works=(("note", "scan"), ("tag", "scan")),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_a_foreign_key_becomes_what_the_model_says(server: Server, case: Case) -> None:
+    """Validated while others read and write."""
+    prove(server, case)

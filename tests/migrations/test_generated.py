@@ -1,0 +1,106 @@
+"""Generated columns."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a stored column",
+        a=note("a = IntegerField()"),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (21)",
+        actions=("add column",),
+        works=(("note", "rewrite"),),
+        query="SELECT b FROM note",
+        expected=((42,),),
+    ),
+    Case(
+        name="another expression",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 3) STORED')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (2)",
+        actions=("set expression",),
+        works=(("note", "rewrite"),),
+        since=17,
+        query="SELECT b FROM note",
+        expected=((6,),),
+    ),
+    Case(
+        name="it becomes an ordinary column",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+        ),
+        b=note("a = IntegerField()", "b = IntegerField(null=True)"),
+        rows="INSERT INTO note (a) VALUES (2)",
+        actions=("drop expression",),
+        query="SELECT b FROM note",
+        expected=((4,),),
+    ),
+    Case(
+        name="an ordinary column becomes generated",
+        a=note("a = IntegerField()", "b = IntegerField(null=True)"),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+        ),
+        actions=("drop column", "add column"),
+        works=(("note", "rewrite"),),
+        loses=("note.b",),
+    ),
+    Case(
+        name="a column that a generated one reads gets another type",
+        a=note(
+            "a = IntegerField()",
+            "b = BigIntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * "
+            "2) STORED')])",
+        ),
+        b=note(
+            "a = BigIntegerField()",
+            "b = BigIntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * "
+            "2) STORED')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (2)",
+        actions=("drop column", "retype column", "add column"),
+        works=(("note", "rewrite"),),
+        query="SELECT b FROM note",
+        expected=((4,),),
+    ),
+    Case(
+        name="another type and expression, with no cast between the types",
+        a=note(
+            "a = TextField()",
+            "b = TextField(null=True, constraints=[SQL('GENERATED ALWAYS AS (lower(a)) STORED')])",
+        ),
+        b=note(
+            "a = TextField()",
+            "b = BigIntegerField(null=True, "
+            "constraints=[SQL('GENERATED ALWAYS AS (length(a)) STORED')])",
+        ),
+        rows="INSERT INTO note (a) VALUES ('xyz')",
+        actions=("drop column", "add column"),
+        works=(("note", "rewrite"),),
+        query="SELECT b FROM note",
+        expected=((3,),),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_a_generated_column_is_made_anew_where_it_has_to_be(server: Server, case: Case) -> None:
+    """Its values are those of its expression."""
+    prove(server, case)

@@ -1,0 +1,68 @@
+"""Unique constraints, as against unique indexes."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a constraint",
+        a=note("a = IntegerField()", "b = IntegerField()"),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField()",
+            meta="constraints = [SQL('CONSTRAINT one UNIQUE (a, b)')]",
+        ),
+        rows="INSERT INTO note (a, b) VALUES (1, 1), (1, 2)",
+        actions=("create index concurrently", "add constraint"),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a constraint, and rows are in the way",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField()", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]"),
+        rows="INSERT INTO note (a) VALUES (77), (77)",
+        actions=("create index concurrently", "add constraint"),
+        works=(("note", "build"),),
+        refused=("one",),
+    ),
+    Case(
+        name="nulls are not distinct, and it is checked at the end",
+        a=note(
+            "a = IntegerField(null=True)", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]"
+        ),
+        b=note(
+            "a = IntegerField(null=True)",
+            meta="constraints = [SQL('CONSTRAINT one UNIQUE NULLS NOT DISTINCT (a) "
+            "DEFERRABLE INITIALLY DEFERRED')]",
+        ),
+        actions=("drop constraint", "create index concurrently", "add constraint"),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a unique field is an index",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField(unique=True)"),
+        actions=("create index concurrently",),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a unique field, and rows are in the way",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField(unique=True)"),
+        rows="INSERT INTO note (a) VALUES (77), (77)",
+        actions=("create index concurrently",),
+        works=(("note", "build"),),
+        refused=("note_a",),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_what_is_unique_is_made_unique_online(server: Server, case: Case) -> None:
+    """Rows in the way are named."""
+    prove(server, case)

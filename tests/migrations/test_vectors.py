@@ -1,0 +1,71 @@
+"""Columns and indexes of pgvector."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+CASES = (
+    Case(
+        name="a column of vectors",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        a=note("a = TextField()"),
+        b=note("a = TextField()", "v = VectorField(dimensions=3, null=True)"),
+        actions=("add column",),
+    ),
+    Case(
+        name="other dimensions while no vector is stored",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        a=note("v = VectorField(dimensions=3, null=True)"),
+        b=note("v = VectorField(dimensions=4, null=True)"),
+        rows="INSERT INTO note (v) VALUES (NULL)",
+        actions=("retype column",),
+        works=(("note", "rewrite"),),
+    ),
+    Case(
+        name="other dimensions where vectors are stored",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        a=note("v = VectorField(dimensions=3, null=True)"),
+        b=note("v = VectorField(dimensions=4, null=True)"),
+        rows="INSERT INTO note (v) VALUES ('[1,2,3]')",
+        actions=("retype column",),
+        works=(("note", "rewrite"),),
+        refused=("1",),
+    ),
+    Case(
+        name="an hnsw index with its options",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        a=note("v = VectorField(dimensions=3)"),
+        b=note("v = VectorField(dimensions=3)")
+        + "OBJECTS = [declare.Index(Note, declare.Opclass(Note.v, 'vector_cosine_ops'), "
+        "name='near', using='hnsw', options={'m': 8})]",
+        rows="INSERT INTO note (v) VALUES ('[1,2,3]')",
+        actions=("create index concurrently",),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a tuned option is left alone",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        a=note("v = VectorField(dimensions=3)")
+        + "OBJECTS = [declare.Index(Note, declare.Opclass(Note.v, 'vector_cosine_ops'), "
+        "name='near', using='ivfflat', options={'lists': 7})]",
+        b=note("v = VectorField(dimensions=3)")
+        + "OBJECTS = [declare.Index(Note, declare.Opclass(Note.v, 'vector_cosine_ops'), "
+        "name='near', using='ivfflat', options={'lists': declare.tuned(1)})]",
+        unchanged=True,
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_vectors_are_seen(server: Server, case: Case) -> None:
+    """Where the extension is."""
+    prove(server, case)
