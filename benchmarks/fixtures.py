@@ -6,7 +6,8 @@
 py-pglite needs node and npm too, testcontainers a Docker engine; who cannot run has a row that
 says why. Each contender has a suite of its own in a temporary folder and runs in a pytest process
 without any other plugin. All execute the same SQL in the tables of foundry (7, with pgvector);
-foundry and pytest-postgresql use the same binaries, both without fsync. Before the rounds each
+foundry and pytest-postgresql use the same binaries, and both run with fsync, full_page_writes and
+synchronous_commit off, given to pytest-postgresql by its postgres_options. Before the rounds each
 suite runs once: foundry's template is there then, and so are the peers' downloads.
 
 Prints a Markdown table, medians over the rounds, the order of the contenders alternating: the
@@ -87,7 +88,8 @@ from pytest_postgresql import factories
 
 HERE = Path(__file__).parent
 postgresql_proc = factories.postgresql_proc(
-    executable={bindir!r} + "/pg_ctl", load=[HERE / "schema.sql"], postgres_options="-F",
+    executable={bindir!r} + "/pg_ctl", load=[HERE / "schema.sql"],
+    postgres_options="-c fsync=off -c full_page_writes=off -c synchronous_commit=off",
     unixsocketdir=str(HERE),
 )
 committing = factories.postgresql("postgresql_proc")

@@ -43,6 +43,14 @@ class Engine:
         self.asked: list[str] = []
         self.created: dict[str, Any] | None = None
         self.port = 0
+        self.status = ""
+        """What the container is said to be, if not what its server is."""
+        self.label = ""
+        """Whose it is said to be, if not whose it was created as."""
+        self.refuses_start = False
+        self.pulling = threading.Event()
+        """Set when a pull has begun; it goes on until `pulled` is set."""
+        self.pulled = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -51,6 +59,11 @@ class Engine:
         self.asked.append(f"{method} {path}")
         if path in {"/_ping", "/version"}:
             return 200, {"ApiVersion": "1.47", "Version": "27.0"}
+        if path == "/images/create":
+            self.pulling.set()
+            assert self.pulled.wait(60)
+            self.images = ("pgvector/pgvector:pg18",)
+            return 200, {}
         if path.startswith("/images/"):
             name = path.removeprefix("/images/").removesuffix("/json")
             there = name in self.images
@@ -67,6 +80,8 @@ class Engine:
         if self.created is None:
             return 404, {"message": "no such container"}
         if path.endswith("/start"):
+            if self.refuses_start:
+                return 500, {"message": "no room for a tmpfs"}
             self._start()
             return 204, None
         if method == "DELETE":
@@ -80,8 +95,11 @@ class Engine:
         return {
             "Id": ID,
             "Name": "/brave_fake",
-            "State": {"Status": "running" if self._process else "created"},
-            "Config": {"Env": self.created["Env"], "Labels": self.created["Labels"]},
+            "State": {"Status": self.status or ("running" if self._process else "created")},
+            "Config": {
+                "Env": self.created["Env"],
+                "Labels": {k: self.label or v for k, v in self.created["Labels"].items()},
+            },
             "NetworkSettings": {"Ports": {"5432/tcp": bound}},
         }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from foundry.database import Database, proxy
 from foundry.embedder import HashingEmbedder
 from foundry.errors import InvalidValue
 from foundry.fixtures.data import load, samples
+from foundry.samples import read, store
 from foundry.schema import ChainAnalysisResult, Message, Protocol, SafetyLog, Session
 from foundry.schema.base import has_column
 
@@ -30,6 +33,19 @@ def test_loading_again_adds_no_rows_and_keeps_the_ids(database: Database) -> Non
     first = load(database)
     assert first == load(database)
     assert 202 == Message.select().count()
+
+
+def test_several_may_load_at_once(database: Database) -> None:
+    """They take turns; otherwise each would find the samples missing and store them."""
+    chosen = read(languages=["de"])
+
+    def run(_: int) -> None:
+        with database.connection_context():
+            store(database, chosen)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(run, range(6)))
+    assert len(chosen.conversations) == Session.select().count()
 
 
 def test_languages_choose_the_samples(database: Database) -> None:

@@ -365,3 +365,99 @@ def test_workers_share_one_template_and_no_database(stranger: Run, ask: Ask) -> 
     assert 0 == ended.code, ended.out
     assert "12 passed" in ended.out
     assert [] == ask(NOTHING_LEFT)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mark"),
+    [
+        ("pytest_asyncio.plugin", "pytest.mark.asyncio"),
+        ("anyio.pytest_plugin", "pytest.mark.anyio"),
+    ],
+)
+def test_the_async_twin_works_in_async_tests(stranger: Run, plugin: str, mark: str) -> None:
+    """Whichever plugin runs them, each in an event loop of its own."""
+    pytest.importorskip("asyncpg")
+    pytest.importorskip(plugin.partition(".")[0])
+    ended = stranger(
+        f"""
+        import pytest
+        from foundry.schema import User
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @{mark}
+        @pytest.mark.parametrize("commit", [
+            False, False, pytest.param(True, marks=pytest.mark.foundry(commit=True))])
+        async def test_it(foundry_adb, commit):
+            async with foundry_adb as db:
+                assert [] == await db.list(User.select())
+                async with db.atomic():
+                    await db.run(lambda: User.create(name="a"))
+                assert 1 == await db.count(User.select())
+        """,
+        "-p",
+        plugin,
+        "-W",
+        "ignore::pytest.PytestDeprecationWarning",
+    )
+    assert "3 passed" in ended.out, ended.out
+
+
+def test_what_could_not_be_dropped_is_a_line_at_the_end(stranger: Run, ask: Ask) -> None:
+    """And no error of the test after it."""
+    ended = stranger(
+        """
+        import pytest
+
+        @pytest.mark.foundry(commit=True)
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_it(foundry_db, turn):
+            if turn == 1:
+                foundry_db.execute_sql(
+                    "CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p WITH (connect = false, "
+                    "enabled = false, slot_name = NONE, create_slot = false)")
+        """
+    )
+    assert "2 passed" in ended.out, ended.out
+    left = re.findall("\nfoundry: not dropped on .*: (foundry_wmain_[0-9a-f]+_1)\n", ended.out)
+    assert 1 == len(left), ended.out
+    ask("DROP SUBSCRIPTION s", left[0])
+    ask(f"DROP DATABASE {left[0]}")
+
+
+def test_a_failure_of_the_template_is_one_line_for_each_test(
+    stranger: Run, tmp_path: Path, ask: Ask
+) -> None:
+    """It names the model, and nothing is tried again."""
+    (tmp_path / "app.py").write_text(
+        MODELS.replace("database = proxy", "database = proxy; constraints = [peewee.Check('no>1')]")
+    )
+    ended = stranger(
+        "def test_a(foundry_db): pass\ndef test_b(foundry_db): pass",
+        "--foundry-models=app:MODELS",
+    )
+    assert "2 errors" in ended.out, ended.out
+    line = 'the tables of the models cannot be made, model "Note": column "no" does not exist'
+    assert 2 == ended.out.count(f"\nfoundry: {line}\n")
+    assert "Traceback" not in ended.out
+    assert [] == ask(NOTHING_LEFT)
+
+
+def test_a_directory_is_found_from_where_pytest_was_called(stranger: Run, tmp_path: Path) -> None:
+    """As every path of a command line is, wherever the ini file stands."""
+    (tmp_path / "app.py").write_text(MODELS)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "0001_note.py").write_text(MIGRATION)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "tests" / "test_that.py").write_text(COUNTS)
+    ended = stranger(
+        "",
+        "tests",
+        "--config-file=tests/pytest.ini",
+        "--foundry-models=app:MODELS",
+        "--foundry-directory=here",
+    )
+    assert "1 passed" in ended.out, ended.out
