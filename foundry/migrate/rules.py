@@ -212,6 +212,14 @@ RULES = (
         advice="add it NOT VALID and validate it in another transaction",
     ),
     Rule(
+        id="foreign key of a new table",
+        actions=("add constraint",),
+        mode=Mode.SHARE_ROW_EXCLUSIVE,
+        other=Mode.SHARE_ROW_EXCLUSIVE,
+        applies=lambda s, c: _kind("FOREIGN KEY")(s, c) and not s.standing,
+        effect="writes to the other table wait behind it for an instant",
+    ),
+    Rule(
         id="foreign key",
         actions=("add constraint",),
         mode=Mode.SHARE_ROW_EXCLUSIVE,

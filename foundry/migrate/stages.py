@@ -76,11 +76,10 @@ def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[
             return True
         case Column():
             return before.table not in standing or not before.generated
+        case Constraint(kind="FOREIGN KEY") if not _key_stays(before, live, wanted):
+            return False
         case Constraint() | Index():
-            columns = [("column", *before.table, name) for name in before.columns]
-            return before.table not in standing or any(
-                key in live and key not in wanted and not live.get(key).generated for key in columns
-            )
+            return before.table not in standing or _on_dropped(before, live, wanted)
     table = getattr(before, "table", None) or getattr(before, "target", (None,))[1:3]
     return ("table", *table) in live and ("table", *table) not in wanted
 
@@ -98,7 +97,8 @@ def _key_stays(foreign: Constraint, live: Snapshot, wanted: Snapshot) -> bool:
     for kind in ("constraint", "index"):
         key = live.get((kind, *foreign.references, foreign.index))
         if key is not None:
-            return wanted.get(key.key) == key or _on_dropped(key, live, wanted)
+            kept = key.key not in wanted and _on_dropped(key, live, wanted)
+            return kept or wanted.get(key.key) == key
     return True
 
 

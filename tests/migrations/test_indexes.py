@@ -59,6 +59,7 @@ CASES = (
         b=note("a = IntegerField(index=True, index_type='BRIN')"),
         actions=("create index concurrently", "drop index concurrently", "rename index"),
         works=(("note", "build"),),
+        works=(("note", "build"),),
     ),
     Case(
         name="options",
@@ -66,7 +67,7 @@ CASES = (
         + "Note.add_index(SQL('CREATE INDEX one ON note (a) WITH (fillfactor=80)'))",
         b=note("a = IntegerField()")
         + "Note.add_index(SQL('CREATE INDEX one ON note (a) WITH (fillfactor=90)'))",
-        actions=("set index options",),
+        actions=("create index concurrently", "drop index concurrently", "rename index"),
     ),
     Case(
         name="another name",

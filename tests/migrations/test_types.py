@@ -65,7 +65,9 @@ CASES = (
         a=note("a = CharField(max_length=5, constraints=[Check(\"a IN ('x', 'y')\")], index=True)"),
         b=note("a = CharField(max_length=9, constraints=[Check(\"a IN ('x', 'y')\")], index=True)"),
         rows="INSERT INTO note (a) VALUES ('x')",
-        actions=("retype column",),
+        # PostgreSQL would read its own text of the check in another way.
+        actions=("drop constraint", "retype column", "add constraint", "validate constraint"),
+        works=(("note", "scan"),),
     ),
     Case(
         name="int to bigint",

@@ -37,15 +37,15 @@ def test_schemas_and_their_neighbours_can_be_created(
                 assert fill(session, each).keys() == {t.place for t in each.tables}
 
 
-def test_a_schema_shrinks_to_one_table_of_two_columns() -> None:
+def test_a_schema_shrinks_to_a_few_columns() -> None:
     """What a failing test shows is small."""
 
     def has_index(design: Design) -> bool:
         return any(table.indexes for table in design.tables)
 
     smallest = find(schemas(), has_index, settings=settings(database=None, max_examples=1000))
-    assert 1 == len(smallest.tables)
-    assert 2 >= len(smallest.tables[0].columns)
+    assert 2 >= len(smallest.tables)
+    assert 4 >= sum(len(table.columns) for table in smallest.tables)
     assert smallest == eval(repr(smallest), _names())
 
 

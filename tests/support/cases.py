@@ -25,6 +25,7 @@ from playhouse.postgres_ext import *
 from pgvector.peewee import VectorField
 from foundry import declare
 """
+FAILED = 2
 REFUSED = 3
 
 
@@ -54,6 +55,8 @@ class Case:
     """Rows of `query` after `up`."""
     refused: tuple[str, ...] = ()
     """Words of the refusal by `up`, which then changes nothing."""
+    failed: tuple[str, ...] = ()
+    """Words of the error of an `up` that the server stops; it changes nothing either."""
     refused_early: tuple[str, ...] = ()
     """Words of the refusal by `generate`, which then writes nothing."""
     unchanged: bool = False
@@ -112,9 +115,10 @@ def prove(server: Server, case: Case) -> None:
             return
         plans(desk, target, b, case)
         done = desk.up(target)
-        if case.refused:
-            assert REFUSED == done.code, (done, desk.text())
-            assert [] == [word for word in case.refused if word not in done.out + done.err], done
+        stopped = case.refused or case.failed
+        if stopped:
+            assert (REFUSED if case.refused else FAILED) == done.code, (done, desk.text())
+            assert [] == [word for word in stopped if word not in done.out + done.err], done
             assert before == dump(target)
             return
         assert 0 == done.code, (done, desk.text())

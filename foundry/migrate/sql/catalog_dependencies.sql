@@ -1,6 +1,8 @@
 -- What the texts of objects use, as the server recorded it when it read them: columns, relations,
 -- functions and enums. Nothing of the server's own is recorded; members of extensions are left out.
-WITH users(kind, object, number, class, depender) AS (
+-- Of objects just made the server has no statistics, and would compare all with all: so the users
+-- are found first, and OFFSET 0 leaves no way to theirs but the index.
+WITH users(kind, object, number, class, depender) AS MATERIALIZED (
     SELECT 'default', ad.adrelid, ad.adnum::int, 'pg_catalog.pg_attrdef'::regclass::oid, ad.oid
     FROM pg_catalog.pg_attrdef AS ad JOIN pg_catalog.pg_class AS c ON c.oid = ad.adrelid
     WHERE c.relnamespace = ANY(%(spaces)s::oid[])
@@ -37,9 +39,12 @@ SELECT DISTINCT u.kind, u.object, u.number,
        CASE WHEN p.oid IS NOT NULL THEN oidvectortypes(p.proargtypes)
             WHEN r.relkind NOT IN ('v', 'm', 'S') THEN a.attname::text END
 FROM users AS u
-JOIN pg_catalog.pg_depend AS d
-  ON d.classid = u.class AND d.objid = u.depender AND d.deptype IN ('n', 'a')
- AND NOT (u.kind = 'default' AND d.deptype = 'a')
+CROSS JOIN LATERAL (
+    SELECT x.refclassid, x.refobjid, x.refobjsubid FROM pg_catalog.pg_depend AS x
+    WHERE x.classid = u.class AND x.objid = u.depender AND x.refobjid >= 16384
+      AND (x.deptype = 'n' OR x.deptype = 'a' AND u.kind <> 'default')
+    OFFSET 0
+) AS d
 LEFT JOIN pg_catalog.pg_proc AS p
   ON d.refclassid = 'pg_catalog.pg_proc'::regclass AND p.oid = d.refobjid
 LEFT JOIN pg_catalog.pg_type AS t
@@ -53,8 +58,7 @@ LEFT JOIN pg_catalog.pg_attribute AS a
   ON d.refobjsubid > 0 AND a.attrelid = r.oid AND a.attnum = d.refobjsubid
 JOIN pg_catalog.pg_namespace AS n
   ON n.oid = coalesce(p.pronamespace, r.relnamespace, e.typnamespace)
-WHERE d.refobjid >= 16384
-  AND (u.kind <> 'constraint' OR p.oid IS NOT NULL)
+WHERE (u.kind <> 'constraint' OR p.oid IS NOT NULL)
   -- Before 16 the rule of a view depended on the view.
   AND NOT (u.kind = 'relation' AND r.oid IS NOT DISTINCT FROM u.object)
   AND (d.refclassid, d.refobjid) NOT IN (
