@@ -52,7 +52,8 @@ def open_connection(
         return _connected(target, name, application_name)
     except (psycopg2.Error, UnicodeDecodeError) as error:
         failure, cause = _failure(error, target, name)
-    raise failure from cause
+    # Without its frames: test runners print their arguments, and those have the password.
+    raise failure from cause and cause.with_traceback(None)
 
 
 def _connected(target: Target, dbname: str, application_name: str) -> connection:

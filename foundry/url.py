@@ -28,6 +28,11 @@ _ENCODE = (
     "and use only parameters of libpq"
 )
 
+# Empty on purpose: it keeps the variable of that name away, which is meant for another server.
+_MAY_BE_EMPTY = frozenset(
+    {"hostaddr", "options", "require_auth", "requirepeer", "ssl_max_protocol_version"}
+)
+
 # A dead peer is noticed within a minute, also while a request is on its way: without
 # tcp_user_timeout the first query after a lost route hangs for the kernel's 15 minutes.
 _DEFAULTS = {
@@ -184,10 +189,11 @@ def _is_parameter(name: str) -> bool:
 
 def _read(url: str, source: str) -> dict[str, str]:
     try:
-        params: dict[str, str] = {k: v for k, v in parse_dsn(url).items() if v != ""}
+        found: dict[str, str] = parse_dsn(url)
     except (psycopg2.Error, ValueError):
         # libpq's text quotes the URL, so neither it nor the exception goes any further.
         raise InvalidURL(f"{spoken(source)} cannot be read: {_ENCODE}") from None
+    params = {k: v for k, v in found.items() if v != "" or k in _MAY_BE_EMPTY}
     ports = params.get("port", "").split(",")
     if not all(not port or _is_port(port) for port in ports):
         # Not named: in "postgresql://app:secret" the port is the password.
@@ -221,7 +227,7 @@ def is_local(params: Mapping[str, str], environ: Mapping[str, str]) -> bool:
     if "service" in params or "PGSERVICE" in environ:
         return False
     hosts = params.get("host") or environ.get("PGHOST", "")
-    addresses = params.get("hostaddr") or environ.get("PGHOSTADDR", "")
+    addresses = params.get("hostaddr", environ.get("PGHOSTADDR", ""))
     return all(_is_local_host(host) for host in f"{hosts},{addresses}".split(","))
 
 
@@ -238,8 +244,7 @@ def _place(params: Mapping[str, str], environ: Mapping[str, str]) -> str:
     hosts = (
         params.get("host")
         or environ.get("PGHOST")
-        or params.get("hostaddr")
-        or environ.get("PGHOSTADDR")
+        or params.get("hostaddr", environ.get("PGHOSTADDR"))
     )
     service = params.get("service") or environ.get("PGSERVICE")
     if not hosts:

@@ -71,6 +71,12 @@ def server_version(database: Database) -> int:
     return int(found)
 
 
+def surroundings(database: Database) -> str:
+    """Return a number for what decides, beside its SQL, how the server makes a table."""
+    (found,) = database.execute_sql(_query("surroundings"), ()).fetchone()
+    return str(found)
+
+
 @contextmanager
 def _settings(database: Database, search_path: Sequence[str]) -> Iterator[None]:
     # What is set after a savepoint is undone with it, after an error too.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from foundry.migrate.casts import misfit
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import Column, Constraint, Index, Place, Snapshot
-from foundry.migrate.spelling import quote, quoted, relation
+from foundry.migrate.spelling import ident, printed, quote, quoted, relation
 from foundry.migrate.steps import HOLE, Check, Renames
 
 _KEYS = ("PRIMARY KEY", "UNIQUE")
@@ -50,7 +50,7 @@ class _Asker:
     default: str
 
     def column(self, change: Change, after: Column) -> Iterator[Check]:
-        name = f"{'.'.join(after.table)}.{after.name}"
+        name = f"{printed(after.table, self.default)}.{ident(after.name)}"
         before = change.before
         if before is None:
             bare = not (after.default or after.identity or after.generated or after.fill)
@@ -83,7 +83,10 @@ class _Asker:
 
     def index(self, change: Change, after: Index) -> Iterator[Check]:
         before = change.before
-        same = before is not None and before.definition == after.definition and before.unique
+        same = before == after or (
+            before is not None
+            and (before.definition, before.unique, before.valid) == (after.definition, True, True)
+        )
         if (
             after.keys
             and not same

@@ -95,6 +95,9 @@ def _up(call: _Call) -> int:
             options.to, allow_data_loss=options.allow_data_loss, force_order=options.force_order
         )
         found = relations(runner, call.project)
+        lacking = proposal.remember(runner, call.project)
+    if lacking and options.verbose:
+        call.say(f"what the models want is not kept: {lacking}")
     _finish(call, outcome, "applied")
     if not call.json and not options.quiet:
         printing.print_relations(call.console, found)

@@ -12,7 +12,15 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from peewee import CharField, CompositeKey, Database, IntegerField, Model, TextField
+from peewee import (
+    CharField,
+    CompositeKey,
+    Database,
+    IntegerField,
+    Model,
+    PeeweeException,
+    TextField,
+)
 
 from foundry.errors import HistoryConflict, MigrationError
 from foundry.migrate.files import MigrationFile, number_of
@@ -22,6 +30,9 @@ _FILE = 0
 
 _WAITED = -1
 """Step of the row that says a file was left out by an earlier run."""
+
+_WANTED = -2
+"""Step of the row, of no file, that keeps what the models want; the files know nothing of it."""
 
 
 class State(str, Enum):
@@ -147,6 +158,22 @@ class History:
             self.create()
         for file in new:
             self._step.insert(name=file.name, step=_WAITED, digest=file.digest).execute()
+
+    def recall(self, digest: str) -> str | None:
+        """Return the text that was kept last, if it was kept under that digest."""
+        try:
+            return next((s.note for s in self._steps(_WANTED) if s.digest == digest), None)
+        except PeeweeException:
+            # Who may not read the table does without.
+            return None
+
+    def keep(self, digest: str, text: str) -> None:
+        """Keep a text in the place of the one before; not before a file was applied."""
+        if self._step.table_exists():
+            row = self._step.insert(name="", step=_WANTED, digest=digest, note=text)
+            columns = (self._step.name, self._step.step)
+            changed = (self._step.digest, self._step.note)
+            row.on_conflict(conflict_target=columns, preserve=changed).execute()
 
     def record(self, file: MigrationFile, *, note: str | None = None) -> None:
         """Write that a file was applied, with its digest and an optional remark."""

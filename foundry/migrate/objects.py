@@ -41,6 +41,8 @@ class Extension:
     """An extension that is installed."""
 
     name: str
+    needs: tuple[str, ...] = carried(())
+    """Itself, where only optional parts use it."""
 
     @property
     def key(self) -> Key:
@@ -242,8 +244,8 @@ class View:
     name: str
     query: str
     materialized: bool = False
-    columns: tuple[tuple[str, str], ...] = ()
-    """Name and type, in order."""
+    columns: tuple[tuple[str, str], ...] = carried(())
+    """Name and type, in order; they follow from the query and what it reads."""
     options: tuple[str, ...] = ()
     comment: str = ""
     populated: bool = carried(True)

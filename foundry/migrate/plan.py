@@ -32,6 +32,7 @@ from foundry.migrate.recipes import columns, keys, programs, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.renaming import looking, overwritten, renamings
 from foundry.migrate.scope import scoped
+from foundry.migrate.spelling import printed
 from foundry.migrate.stages import Halts, halts
 from foundry.migrate.steps import Managed, Plan, Renames, Stage, Step
 from foundry.migrate.victims import recast, victims
@@ -91,7 +92,7 @@ def plan(
     if stages:
         asked = checks(live, now, wanted, declared, version=version, default=default)
         stages[0] = replace(stages[0], checks=asked)
-    return Plan(stages=tuple(stages), notes=_likely(now, wanted))
+    return Plan(stages=tuple(stages), notes=_likely(now, wanted, default))
 
 
 def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[str, ...]]]:
@@ -163,7 +164,9 @@ class _Way:
         late = frozenset(c.key for c in deferred)
         up = self.steps(before, after, online=online, fills=fills, deferred=late)
         down = self.steps(after, before, online=online)
-        return Stage(online=online, before=before, after=after, up=up, down=down)
+        # The way back leaves extensions: others may use them by now.
+        left = before.changed(add=after.kind(Extension))
+        return Stage(online=online, before=left, after=after, up=up, down=down)
 
     def steps(
         self,
@@ -198,6 +201,7 @@ def _filled(move: Move) -> Iterator[tuple[Phase, Step]]:
 
 
 def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Step]]:
+    yield from types.needed(move, changes)
     known = {c.key for c in changes}
     again = sorted((move.rebuilt | move.recast) - known)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
@@ -272,7 +276,7 @@ def _with_renames(
     return [first, *stages[1:]]
 
 
-def _likely(now: Snapshot, wanted: Snapshot) -> tuple[str, ...]:
+def _likely(now: Snapshot, wanted: Snapshot, default: str) -> tuple[str, ...]:
     """Name pairs of a dropped and an added column that look like a rename."""
     gone = [c for c in now.kind(Column) if c.key not in wanted and ("table", *c.table) in wanted]
     notes = []
@@ -283,7 +287,7 @@ def _likely(now: Snapshot, wanted: Snapshot) -> tuple[str, ...]:
             if c.key not in now and c.type == column.type and ("table", *c.table) in now
         ]
         if len(new) == 1:
-            table = ".".join(column.table)
+            table = printed(column.table, default)
             notes.append(
                 f'"{table}": column "{column.name}" goes and "{new[0]}" of the same type comes; '
                 f'if that is a rename, say Meta.renames = {{"{new[0]}": "{column.name}"}}'

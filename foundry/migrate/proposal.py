@@ -10,8 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+from peewee import PeeweeException
+
 from foundry.database import Target
-from foundry.errors import HistoryConflict, MigrationError
+from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import State, refuse_edits
@@ -22,7 +25,7 @@ from foundry.migrate.render import RenderedFile, checked, files
 from foundry.migrate.replay import Setting, replayed
 from foundry.migrate.rules import Context
 from foundry.migrate.runner import Runner
-from foundry.migrate.shadow import Wanted, wanted
+from foundry.migrate.shadow import Wanted, record, wanted
 from foundry.migrate.spelling import printed
 from foundry.migrate.steps import Plan
 
@@ -55,12 +58,8 @@ def propose(
 ) -> Proposal:
     """Return what leads from the database to the models; with `prune` made tables go, too."""
     database = runner.database
-    (path,) = database.execute_sql("SELECT pg_catalog.current_schemas(false)::text[]").fetchone()
-    if not path:
-        raise MigrationError("no namespace of search_path exists: create one of them")
+    live, path = _live(runner)
     version = catalog.server_version(database)
-    names = {name: name for name in catalog.namespaces(database)}
-    live = catalog.read(database, names, search_path=path)
     there = {p.name: p.there for p in runner.progress()}
     found = wanted(
         database,
@@ -69,6 +68,7 @@ def propose(
         externals=there,
         options=project.settings.options,
         dev_url=dev_url,
+        recall=runner.history.recall,
     )
     made = plan(
         live,
@@ -85,6 +85,40 @@ def propose(
         context=Context(version=version, namespace=path[0]),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
     )
+
+
+def _live(runner: Runner) -> tuple[Snapshot, Sequence[str]]:
+    database = runner.database
+    (path,) = database.execute_sql("SELECT pg_catalog.current_schemas(false)::text[]").fetchone()
+    if not path:
+        raise MigrationError("no namespace of search_path exists: create one of them")
+    names = {name: name for name in catalog.namespaces(database)}
+    return catalog.read(database, names, search_path=path), path
+
+
+def remember(runner: Runner, project: Project) -> str | None:
+    """Keep what the models want in the history, so that `diff` need not build it.
+
+    Only while nothing is pending; returns why nothing is kept, which is no error.
+    """
+    if not project.schema.models or any(s.state is State.PENDING for s in runner.standings()):
+        return "no models, or files that are pending"
+    history = runner.history
+    try:
+        live, _ = _live(runner)
+        made = record(
+            runner.database,
+            project.schema,
+            live=live,
+            externals={p.name: p.there for p in runner.progress()},
+            options=project.settings.options,
+            known=lambda digest: history.recall(digest) is not None,
+        )
+        if made is not None:
+            history.keep(*made)
+    except (FoundryError, PeeweeException, psycopg2.Error) as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _prunable(runner: Runner, live: Snapshot, found: Wanted, default: str) -> frozenset[Place]:

@@ -125,9 +125,10 @@ class _Scope:
                 return self.table(before, thing)
             case Column():
                 return self.column(before, thing)
-            case Constraint(table=table) | Index(table=table):
-                kept = thing if table in self.managed.commented else self.commented(before, thing)
-                return _tuned(before, kept) if isinstance(kept, Index) else kept
+            case Index():
+                return _tuned(before, self.commented(before, thing))
+            case Constraint():
+                return self.commented(before, thing)
             case Sequence() | Namespace():
                 return self.commented(before, thing)
         return thing
@@ -137,7 +138,7 @@ class _Scope:
         return thing if described.comment else replace(described, comment=before.comment)
 
     def table(self, before: Table, thing: Table) -> Table:
-        kept = replace(thing, replica_identity=before.replica_identity)
+        kept = replace(thing, replica_identity=before.replica_identity, unlogged=before.unlogged)
         if thing.place not in self.managed.commented:
             kept = replace(kept, comment=before.comment)
         if not self.managed.whole:

@@ -130,7 +130,7 @@ class Script:
     writing: Writing
     statements: tuple[Statement, ...]
     extensions: tuple[Statement, ...]
-    needed: frozenset[str]
+    needed: Mapping[str, tuple[str, ...]]
     """Extensions the models need."""
     built: tuple[Built, ...]
     objects: tuple[Created | Index, ...]
@@ -141,7 +141,7 @@ class Script:
     @property
     def all_extensions(self) -> frozenset[str]:
         """Those the models need and those that are installed."""
-        return self.needed | self.setting.extensions
+        return frozenset(self.needed) | self.setting.extensions
 
 
 def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
@@ -174,8 +174,8 @@ def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
             *middle,
             *objects,
         ),
-        extensions=tuple(_creating(name) for name in sorted(needed - setting.extensions)),
-        needed=frozenset(needed),
+        extensions=tuple(_creating(name) for name in sorted(needed.keys() - setting.extensions)),
+        needed=needed,
         built=tuple(built),
         objects=(*before, *after),
         declared=declared,
@@ -273,17 +273,24 @@ def _namespaces(schema: Schema) -> Iterable[str]:
             yield made.on
 
 
-def _extensions(setting: Setting, schema: Schema, models: Sequence[type[Model]]) -> set[str]:
+def _extensions(
+    setting: Setting, schema: Schema, models: Sequence[type[Model]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the extensions that are used; with themselves where all that uses one is optional."""
     things: list[Any] = [o for o in schema.objects if not setting.absent(o)]
     for model in models:
         things += [f for f in model._meta.sorted_fields if not setting.absent(f)]
         things += [i for i in model._meta.fields_to_index() if not setting.absent(i)]
-    pairs = [requirements.parse(n) for thing in things for n in needs(thing)]
-    found = {name for kind, name in pairs if kind == "extension"}
+    found: dict[str, tuple[str, ...]] = {}
     for thing in things:
-        found |= {e for package, e in _TYPES.items() if type(thing).__module__.startswith(package)}
+        pairs = [requirements.parse(n) for n in needs(thing)]
+        optional = {name for kind, name in pairs if kind == "extension"}
+        used = {e for package, e in _TYPES.items() if type(thing).__module__.startswith(package)}
         if getattr(thing, "field_type", "") == "HSTORE":
-            found.add("hstore")
+            used.add("hstore")
+        for name in optional | used:
+            itself = (f"extension:{name}",) if name in optional else ()
+            found[name] = itself and found.get(name, itself)
     return found
 
 

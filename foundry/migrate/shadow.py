@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +23,8 @@ from foundry.declare import Schema
 from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.declared import bind_with
-from foundry.migrate.objects import Snapshot
+from foundry.migrate.objects import Column, Constraint, Index, Snapshot
+from foundry.migrate.recorded import digest, dumped, loaded
 from foundry.migrate.scratch import scratch
 from foundry.migrate.script import Script, Setting, Statement, write
 from foundry.migrate.steps import Managed, Renames
@@ -69,11 +70,13 @@ def wanted(
     externals: Mapping[str, bool] | None = None,
     options: Iterable[str] = (),
     dev_url: str | None = None,
+    recall: Callable[[str], str | None] = lambda digest: None,
 ) -> Wanted:
     """Have the server of `database` say what it makes of the models; nothing stays there.
 
     `live` is what is there now; `externals` and `options` are as `requirements.missing`
-    takes them. MigrationError names the model whose SQL the server refused.
+    takes them; `recall` returns what `record` made under the same digest, if it was kept.
+    MigrationError names the model whose SQL the server refused.
     """
     if not isinstance(schema, Schema):
         schema = Schema(models=tuple(schema), whole=False)
@@ -81,7 +84,8 @@ def wanted(
     script = write(setting, schema, live=live)
     snapshot = None
     if not _names_namespace(script, setting):
-        snapshot = _in_shadow(database, script)
+        text = recall(_digest(database, script, live))
+        snapshot = (loaded(text) if text else None) or _in_shadow(database, script)
     if snapshot is None:
         script = write(setting.with_real_names(), schema, live=live)
         snapshot = _in_scratch(database, script, dev_url)
@@ -90,6 +94,52 @@ def wanted(
         snapshot=finished(snapshot, script, live=live, managed=managed),
         renames=renames_of(script, schema, live=live),
         managed=managed,
+    )
+
+
+def record(
+    database: Any,
+    schema: Schema,
+    *,
+    live: Snapshot,
+    externals: Mapping[str, bool],
+    options: Iterable[str] = (),
+    known: Callable[[str], bool] = lambda digest: False,
+) -> tuple[str, str] | None:
+    """Return the digest of everything the server is told, and as text what it makes of it.
+
+    None when that digest is `known`, or the server lets nobody build here; `recall` of `wanted`
+    takes it from there.
+    """
+    setting = _setting(database, schema, externals=externals, options=tuple(options))
+    script = write(setting, schema, live=live)
+    if _names_namespace(script, setting):
+        return None
+    number = _digest(database, script, live)
+    made = None if known(number) else _in_shadow(database, script)
+    return (number, dumped(made)) if made is not None else None
+
+
+def _digest(database: Any, script: Script, live: Snapshot) -> str:
+    """Return a number for all that `_in_shadow` depends on: two equal ones are built alike."""
+    setting = script.setting
+    tokens = setting.naming.stands_for.values()
+    # The same in every run, unlike themselves; they share their random beginning.
+    random = next(iter(tokens)).rpartition("_")[0]
+    stands = [f"{name} {token}" for name, token in setting.naming.stands_for.items()]
+    said = [s.sql for s in (*script.extensions, *script.statements)]
+    return digest(
+        [
+            catalog.surroundings(database),
+            repr((setting.path, sorted(setting.namespaces), sorted(setting.extensions))),
+            *(text.replace(random, "shadow") for text in (*stands, *said)),
+            # What copies are made of.
+            *(
+                repr(live.of_table(kind, place))
+                for place in sorted(script.stubs)
+                for kind in (Column, Constraint, Index)
+            ),
+        ]
     )
 
 

@@ -86,8 +86,8 @@ def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[
 
 def _on_dropped(thing: Constraint | Index, live: Snapshot, wanted: Snapshot) -> bool:
     columns = [("column", *thing.table, name) for name in thing.columns]
-    gone = [key for key in columns if key in live and key not in wanted]
-    return any(not live.get(key).generated for key in gone)
+    gone = [live.get(key) for key in columns if key in live and key not in wanted]
+    return bool(gone) and not any(column.generated for column in gone)
 
 
 def _key_stays(foreign: Constraint, live: Snapshot, wanted: Snapshot) -> bool:

@@ -10,6 +10,7 @@ from foundry.migrate.objects import (
     Constraint,
     Enum,
     Function,
+    Grant,
     Index,
     Key,
     Place,
@@ -116,6 +117,8 @@ def _victim(thing: object, moved: set[Key], anew: set[Key], gone: set[Key]) -> b
             return _any(table, columns, moved) or ("view", *table) in gone
         case View(depends=depends):
             return any(key in gone for key in depends)
+        case Grant(target=target):
+            return target in gone or ("view", *target[1:3]) in gone
     return False
 
 

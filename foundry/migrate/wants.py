@@ -111,7 +111,9 @@ def finished(snapshot: Snapshot, script: Script, *, live: Snapshot, managed: Man
     """Take out what stands in for tables of others, and add the models' own words."""
     words = _Words.of(script, snapshot)
     extensions = {e.key: e for e in live.kind(Extension)}
-    extensions.update((e.key, e) for e in (Extension(name=n) for n in script.needed))
+    extensions.update(
+        (e.key, e) for e in (Extension(name=n, needs=needs) for n, needs in script.needed.items())
+    )
     kept = (
         _completed(o, words, live, script.stubs)
         for o in snapshot
@@ -147,6 +149,8 @@ class _Words:
     tuned: Mapping[Key, tuple[str, ...]]
     needs: Mapping[Key, tuple[str, ...]]
     models: Mapping[Place, Built]
+    empty: frozenset[Key]
+    """Materialised views that are declared without their rows."""
     script: Script
 
     @classmethod
@@ -186,6 +190,13 @@ class _Words:
             tuned=tuned,
             needs=wants,
             models={t.place: t for t in script.built},
+            empty=frozenset(
+                key
+                for made in script.objects
+                if isinstance(made, MaterializedView)
+                and not made.data
+                and (key := _key(script, made)) is not None
+            ),
             script=script,
         )
 
@@ -220,7 +231,11 @@ def _completed(o: Object, words: _Words, live: Snapshot, stubs: frozenset[Place]
     if isinstance(o, Constraint):
         rests = _rests_on(o, live) if o.references in stubs and o.kind == "FOREIGN KEY" else o.index
         return replace(o, source=source, index=rests) if source or rests != o.index else o
-    if isinstance(o, (View, FunctionObject)):
+    if isinstance(o, View):
+        # The shadow leaves all of them empty.
+        filled_view = key not in words.empty
+        return replace(o, source=source, needs=needed, populated=filled_view)
+    if isinstance(o, FunctionObject):
         return replace(o, source=source, needs=needed)
     return replace(o, source=source) if isinstance(o, TriggerObject) else o
 
@@ -295,6 +310,11 @@ def renames_of(script: Script, schema: Schema, *, live: Snapshot) -> Renames:
             if len(parts) != 2:
                 raise DeclarationError(
                     f"{spoken(table.model)}: renamed_from is a name or (namespace, name)"
+                )
+            if naming.place(*parts)[0] != table.place[0]:
+                raise DeclarationError(
+                    f"{spoken(table.model)}: renamed_from is in another namespace; move the "
+                    f"table with ALTER TABLE ... SET SCHEMA in a migration of your own first"
                 )
             tables.append((naming.place(*parts), table.place))
         place = tables[-1][0] if old else table.place

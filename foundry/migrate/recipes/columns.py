@@ -142,8 +142,8 @@ def _retyped(move: Move, before: Column, after: Column, change: Change) -> Plann
         # Its enumerated type was made anew under the same name.
         cast = f"{name}::text{'[]' if after.type.endswith('[]') else ''}::{after.type}"
     what = f"{column(after.name)} TYPE {after.type}"
-    if after.collation or before.collation:
-        what += f" COLLATE {after.collation}" if after.collation else ' COLLATE "default"'
+    if after.collation:
+        what += f" COLLATE {after.collation}"
     sql = move.alter(after.table, what + (f" USING {cast}" if cast else ""))
     yield Phase.TYPES, move.step(after.table, "retype column", sql, change)
 

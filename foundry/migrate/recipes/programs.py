@@ -67,7 +67,8 @@ def _extends(before: View, after: View) -> bool:
 def _view(move: Move, after: View) -> str:
     options = f" WITH ({', '.join(after.options)})" if after.options else ""
     query = respelled(after.query)
-    return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}"
+    empty = " WITH NO DATA" if after.materialized and not after.populated else ""
+    return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}{empty}"
 
 
 def _replaced(move: Move, before: View, after: View, change: Change) -> Planned:
@@ -188,7 +189,8 @@ def _on_table(move: Move, kind: str, old: str, after: Trigger | Policy, change: 
 def grant(move: Move, change: Change) -> Planned:
     """Yield the steps of a privilege that is given or taken back."""
     before, after = change.before, change.after
-    if before is not None and before.target in move.after:
+    again = change.key in move.rebuilt  # it went with what it is on
+    if before is not None and before.target in move.after and not again:
         gone = Change(before=before, after=None)
         yield Phase.GRANTS, _privileged(move, before, gone, given=before.revoked)
     if after is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from foundry.migrate.casts import Type
 from foundry.migrate.compare import Change
-from foundry.migrate.objects import Enum, Extension, Namespace, Sequence
+from foundry.migrate.objects import Column, Enum, Extension, Namespace, Sequence
 from foundry.migrate.recipes.columns import continued, set_aside
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.recipes.serials import made_by_column
@@ -38,6 +41,23 @@ def extension(move: Move, change: Change) -> Planned:
         # Installing it twice is no error: others may have done it meanwhile.
         sql = f"CREATE EXTENSION IF NOT EXISTS {quote(change.after.name)}"
         yield Phase.NAMESPACES, _step("create extension", sql, change)
+
+
+# Extensions by the types they bring, besides the one of their own name.
+_BRINGS = {"halfvec": "vector", "sparsevec": "vector"}
+
+
+def needed(move: Move, changes: Iterable[Change]) -> Planned:
+    """Yield the extensions of new columns: they are here, and may be missing elsewhere."""
+    types = {
+        Type.of(c.after.type).base
+        for c in changes
+        if isinstance(c.after, Column) and (c.before is None or c.before.type != c.after.type)
+    }
+    for name in sorted({_BRINGS.get(t, t) for t in types}):
+        key = ("extension", name)
+        if key in move.before and key in move.after:
+            yield from extension(move, Change(before=None, after=move.after.get(key)))
 
 
 def enum(move: Move, change: Change) -> Planned:
