@@ -207,7 +207,9 @@ def _stamp(call: _Call) -> int:
 
 def _verify(call: _Call) -> int:
     with _opened(call) as runner:
-        checks, found = verify(runner, call.project), relations(runner, call.project)
+        drift = proposal.drift(runner, call.project, call.target)
+        checks = (*verify(runner, call.project), *filter(None, (drift,)))
+        found = relations(runner, call.project)
     healthy = all(check.level is not Level.BAD for check in checks)
     if call.json:
         _emit(printing.verify_values(checks, found, healthy=healthy))

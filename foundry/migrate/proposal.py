@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import sysconfig
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from peewee import PeeweeException
 from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
+from foundry.migrate.difference import entries
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Snapshot, Table
@@ -28,6 +30,7 @@ from foundry.migrate.runner import Runner
 from foundry.migrate.shadow import Wanted, record, wanted
 from foundry.migrate.spelling import printed
 from foundry.migrate.steps import Plan
+from foundry.migrate.verify import Check, Level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,19 @@ class Written:
     untried: str | None = None
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the collector of cycles rest: a snapshot is many small objects, and no cycle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def propose(
     runner: Runner,
     project: Project,
@@ -96,6 +112,24 @@ def _live(runner: Runner) -> tuple[Snapshot, Sequence[str]]:
     return catalog.read(database, names, search_path=path), path
 
 
+def drift(runner: Runner, project: Project, target: Target) -> Check | None:
+    """Return whether database and models differ; None while files are pending, which says it."""
+    if not project.schema.models or any(s.state is State.PENDING for s in runner.standings()):
+        return None
+    try:
+        found = propose(runner, project, target)
+    except (FoundryError, PeeweeException, psycopg2.Error) as error:
+        why = str(error).partition("\n")[0]
+        return Check(name="drift", level=Level.NOTE, detail=f"could not be looked for: {why}")
+    lines = entries(found.plan, found.context.namespace)
+    if lines:
+        number = f"{len(lines)} differences" if len(lines) > 1 else "1 difference"
+        more = f"{number} from the models: run diff"
+        return Check(name="drift", level=Level.BAD, detail=more)
+    return Check(name="drift", level=Level.OK, detail="none: the database is what the models say")
+
+
+@_uncollected()
 def remember(runner: Runner, project: Project) -> str | None:
     """Keep what the models want in the history, so that `diff` need not build it.
 

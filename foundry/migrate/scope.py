@@ -135,22 +135,29 @@ class _Scope:
 
     def commented(self, before: Any, thing: _T) -> _T:
         described: Any = thing
-        return thing if described.comment else replace(described, comment=before.comment)
+        return thing if described.comment else _with(thing, comment=before.comment)
 
     def table(self, before: Table, thing: Table) -> Table:
-        kept = replace(thing, replica_identity=before.replica_identity, unlogged=before.unlogged)
+        kept = _with(thing, replica_identity=before.replica_identity, unlogged=before.unlogged)
         if thing.place not in self.managed.commented:
-            kept = replace(kept, comment=before.comment)
+            kept = _with(kept, comment=before.comment)
         if not self.managed.whole:
             flags = (before.row_security, before.force_row_security)
-            kept = replace(kept, row_security=flags[0], force_row_security=flags[1])
+            kept = _with(kept, row_security=flags[0], force_row_security=flags[1])
         return kept
 
     def column(self, before: Column, thing: Column) -> Column:
-        kept = replace(thing, statistics=before.statistics, options=before.options)
+        kept = _with(thing, statistics=before.statistics, options=before.options)
         if thing.table in self.managed.commented:
             return kept
-        return replace(kept, comment=before.comment)
+        return _with(kept, comment=before.comment)
+
+
+def _with(thing: _T, **attributes: Any) -> _T:
+    # Most are as they should be, and a copy is slow.
+    same = all(getattr(thing, name) == value for name, value in attributes.items())
+    copied: _T = thing if same else replace(thing, **attributes)
+    return copied
 
 
 def _tuned(before: Index, after: Index) -> Index:
