@@ -20,11 +20,12 @@ import pytest
 from testing import engine as fake
 
 from foundry import embedded
+from foundry.database import open_connection, resolve
 from foundry.errors import ConnectionFailed, FoundryError, InvalidURL
 from foundry.fixtures import container
 from foundry.fixtures import server as place
 from foundry.fixtures.container import IMAGE, Unavailable
-from foundry.fixtures.database import Janitor
+from foundry.fixtures.database import Janitor, drop_kept
 from foundry.fixtures.server import Server, Wish, choose
 from foundry.url import Params, parse
 
@@ -215,6 +216,36 @@ def test_docker_that_is_asked_for_and_silent_is_an_error() -> None:
     """Only "auto" goes on to the next."""
     with pytest.raises(Unavailable, match="no docker engine answers"):
         choose(Wish(server="docker"))
+
+
+def test_a_missing_sdk_is_named_with_all_else_that_is_missing(
+    folder: Path, programs: fake.Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting an engine would not have helped."""
+    monkeypatch.setattr(container, "find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match=r"SDK is not installed.*no docker engine answers"):
+        choose(Wish(server="docker"))
+    with fake.running(folder, programs, images=(IMAGE,)) as (_, host):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(Unavailable, match=r"cerina-foundry\[docker\]'$"):
+            choose(Wish(server="docker"))
+
+
+def test_a_container_without_kept_databases_is_an_ordinary_one(
+    folder: Path, programs: fake.Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once they were dropped."""
+    with fake.running(folder, programs, images=(IMAGE,)) as (engine, host):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        server = choose(Wish())
+        janitor = Janitor(server)
+        name = janitor.create()
+        janitor.keep(name)
+        janitor.close()
+        assert "(from docker" in server.target(name).describe()
+        server.end(True)
+        assert ([name], []) == drop_kept(choose(Wish()))
+        assert engine.created is None
 
 
 def test_an_engine_on_another_machine_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,6 +499,10 @@ def test_variables_that_lead_elsewhere_do_not_lead_the_fixtures(
             cursor.execute("SELECT current_setting('data_directory')")
             assert str(data) in str(cursor.fetchone())
         with closing(psycopg2.connect(ours.url("postgres"))) as session:
+            cursor = session.cursor()
+            cursor.execute("SELECT current_setting('data_directory')")
+            assert str(data) in str(cursor.fetchone())
+        with closing(open_connection(resolve(ours.url("postgres")))) as session:
             cursor = session.cursor()
             cursor.execute("SELECT current_setting('data_directory')")
             assert str(data) in str(cursor.fetchone())

@@ -18,8 +18,9 @@ from foundry.declare import Enum
 from foundry.errors import ConnectionFailed, FoundryError
 from foundry.fixtures.database import INVALID, MARK, Janitor
 from foundry.fixtures.lease import Bench
+from foundry.fixtures.project import Declared, declared
 from foundry.fixtures.server import Server
-from foundry.fixtures.template import Declared, declared, ensure, fingerprint
+from foundry.fixtures.template import ensure, fingerprint
 from foundry.url import Params
 
 Write = Callable[..., Declared]

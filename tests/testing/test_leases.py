@@ -218,6 +218,66 @@ def test_both_fixtures_in_one_test_do_not_wait_for_each_other(bench: Bench, comm
     assert "" == lease.end()
 
 
+def test_a_twin_that_is_not_entered_says_so(bench: Bench) -> None:
+    """By the name that was asked of it."""
+    with pytest.raises(AttributeError, match=r"foundry_adb as db:`, and use db\.count"):
+        twin(bench, commit=False).count(User.select())
+
+
+def test_a_twin_needs_asyncio(bench: Bench) -> None:
+    """Another library's loop drives the coroutine here, as trio's does."""
+    entering = twin(bench, commit=False).__aenter__()
+    with pytest.raises(ConnectionFailed, match='needs asyncio: anyio_backend = "asyncio"'):
+        entering.send(None)
+
+
+def test_transactions_of_tasks_nest_or_say_that_they_cannot(bench: Bench) -> None:
+    """Statements of other tasks may come between; what is awaited inside nests."""
+    one = twin(bench, commit=False)
+
+    async def write(db: Any, name: str) -> None:
+        async with db.atomic():
+            await db.run(lambda: User.create(name=name))
+
+    async def nests(db: Any) -> None:
+        async with db.atomic():
+            await asyncio.wait_for(write(db, "a"), 30)
+
+    async def first(db: Any, began: asyncio.Event) -> None:
+        async with db.atomic():
+            await began.wait()
+
+    async def second(db: Any, began: asyncio.Event) -> None:
+        async with db.atomic():
+            began.set()
+            await asyncio.Event().wait()
+
+    async def use() -> None:
+        async with one as db:
+            await asyncio.gather(nests(db), *(db.count(User.select()) for _ in range(5)))
+            assert 1 == await db.count(User.select())
+            began = asyncio.Event()
+            with pytest.raises(peewee.InterfaceError, match=r"cannot nest .*commit=True"):
+                await asyncio.gather(first(db, began), second(db, began))
+
+    asyncio.run(use())
+    one.end()
+
+
+def test_a_task_that_outlives_the_block_writes_nowhere(bench: Bench) -> None:
+    """It would connect anew, to the database of the next test."""
+    one = twin(bench, commit=False)
+
+    async def use() -> None:
+        async with one as db:
+            await db.aexecute_sql("SELECT 1")
+        with pytest.raises(ConnectionFailed, match="the block of foundry_adb is over"):
+            await db.aexecute_sql("INSERT INTO users (name) VALUES ('ghost')")
+
+    asyncio.run(use())
+    one.end()
+
+
 def test_a_twin_is_entered_once_at_a_time(bench: Bench) -> None:
     """And again in another event loop."""
     one = twin(bench, commit=False)

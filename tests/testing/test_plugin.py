@@ -73,6 +73,10 @@ def test_the_options_are_explained(stranger: Run) -> None:
     shown = stranger("", "--help").out
     for name in ("server", "image", "pull", "keep", "models", "directory", "table"):
         assert f"--foundry-{name}" in shown
+    for name in ("models", "directory", "table"):
+        order = f"ini option foundry_{name}, else {name} in [foundry] of setup.cfg"
+        assert order in " ".join(shown.split())
+    assert "foundry_own_tables" in shown
     assert "@pytest.mark.foundry(commit=False)" in stranger("", "--markers").out
 
 
@@ -161,7 +165,8 @@ def test_a_marked_test_has_a_database_of_its_own(stranger: Run, ask: Ask) -> Non
         """
     )
     assert "3 passed, 1 error" in ended.out, ended.out
-    assert "the marker is @pytest.mark.foundry(commit=True)" in ended.out
+    line = "the marker is @pytest.mark.foundry(commit=True), not foundry(comit=True)"
+    assert line in ended.out
     assert [] == ask(NOTHING_LEFT)
 
 
