@@ -12,8 +12,8 @@ from typing import Any
 from peewee import Database
 
 from foundry.migrate.assemble import assemble
-from foundry.migrate.objects import Snapshot
 from foundry.migrate.reading import Reading, Row, called
+from foundry.migrate.snapshot import Snapshot
 
 _QUERIES = (
     "extensions",

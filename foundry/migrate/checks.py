@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from foundry.migrate.casts import misfit
 from foundry.migrate.compare import Change, compare
-from foundry.migrate.objects import Column, Constraint, Index, Place, Snapshot
+from foundry.migrate.objects import Column, Constraint, Index, Place
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import ident, printed, quote, quoted, relation
 from foundry.migrate.steps import HOLE, Check, Renames
 

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from foundry.migrate.objects import Constraint, Index, Key, Object, Snapshot
+from foundry.migrate.objects import Constraint, Index, Key, Object
+from foundry.migrate.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,6 @@ from foundry.migrate.objects import (
     Namespace,
     Place,
     Policy,
-    Snapshot,
     Table,
     Trigger,
     View,
@@ -32,6 +31,7 @@ from foundry.migrate.recipes import columns, keys, programs, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.renaming import looking, overwritten, renamings
 from foundry.migrate.scope import scoped
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import printed
 from foundry.migrate.stages import Halts, halts
 from foundry.migrate.steps import Managed, Plan, Renames, Stage, Step

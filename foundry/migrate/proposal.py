@@ -20,7 +20,7 @@ from foundry.migrate import catalog
 from foundry.migrate.difference import entries
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import State, refuse_edits
-from foundry.migrate.objects import Place, Snapshot, Table
+from foundry.migrate.objects import Place, Table
 from foundry.migrate.plan import plan
 from foundry.migrate.project import Project
 from foundry.migrate.render import RenderedFile, checked, files
@@ -28,6 +28,7 @@ from foundry.migrate.replay import Setting, replayed
 from foundry.migrate.rules import Context
 from foundry.migrate.runner import Runner
 from foundry.migrate.shadow import Wanted, record, wanted
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import printed
 from foundry.migrate.steps import Plan
 from foundry.migrate.verify import Check, Level

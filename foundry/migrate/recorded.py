@@ -14,13 +14,14 @@ from importlib import resources
 from operator import attrgetter
 from typing import Any, get_args
 
-from foundry.migrate.objects import Object, Snapshot
+from foundry.migrate.objects import Object
+from foundry.migrate.snapshot import Snapshot
 
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Object)}
 _NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in _KINDS.values()}
 # MISSING is equal to nothing that a row holds.
 _DEFAULTS = {kind: tuple(f.default for f in fields(kind)) for kind in _KINDS.values()}
-_READERS = ("assemble", "catalog", "objects", "reading", "recorded")
+_READERS = ("assemble", "catalog", "objects", "reading", "recorded", "snapshot")
 
 
 @cache

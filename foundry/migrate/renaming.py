@@ -19,11 +19,11 @@ from foundry.migrate.objects import (
     Place,
     Policy,
     Sequence,
-    Snapshot,
     Table,
     Trigger,
     View,
 )
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import literal, printed, quote, relation, renamed
 from foundry.migrate.steps import Call, Renames, Step
 

@@ -16,10 +16,11 @@ from foundry.database import Target
 from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.failure import told
-from foundry.migrate.objects import Key, Snapshot
+from foundry.migrate.objects import Key
 from foundry.migrate.plan import plan
 from foundry.migrate.render import RenderedFile
 from foundry.migrate.scratch import scratch
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import quoted
 from foundry.migrate.steps import Plan
 

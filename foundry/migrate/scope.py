@@ -19,11 +19,11 @@ from foundry.migrate.objects import (
     Place,
     Policy,
     Sequence,
-    Snapshot,
     Table,
     Trigger,
     View,
 )
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Managed
 
 _T = TypeVar("_T", bound=Object)

@@ -35,9 +35,10 @@ from foundry.migrate.declared import (
     first_of_each,
     spoken,
 )
-from foundry.migrate.objects import Column, Constraint, Key, Place, Snapshot
+from foundry.migrate.objects import Column, Constraint, Key, Place
 from foundry.migrate.objects import Enum as EnumType
 from foundry.migrate.objects import Index as LiveIndex
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.wording import is_one_statement
 
 _WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')

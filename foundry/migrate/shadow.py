@@ -23,10 +23,11 @@ from foundry.declare import Schema
 from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.declared import bind_with
-from foundry.migrate.objects import Column, Constraint, Index, Snapshot
+from foundry.migrate.objects import Column, Constraint, Index
 from foundry.migrate.recorded import digest, dumped, loaded
 from foundry.migrate.scratch import scratch
 from foundry.migrate.script import Script, Setting, Statement, write
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Managed, Renames
 from foundry.migrate.wants import finished, managed_by, renames_of
 from foundry.migrate.wording import naming_of

@@ -21,11 +21,11 @@ from foundry.migrate.objects import (
     Object,
     Place,
     Sequence,
-    Snapshot,
     Table,
 )
 from foundry.migrate.recipes.columns import remade, retyped
 from foundry.migrate.recipes.types import grown
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import respelled
 
 
@@ -46,13 +46,13 @@ def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
     standing = frozenset(t.place for t in live.kind(Table) if t.key in wanted)
     labelled = live.changed(add=list(_labelled(live, wanted)))
     changes = compare(live, wanted)
-    online = wanted.changed(add=[c.before for c in changes if _kept(c, live, wanted, standing)])
+    way = _Way(live, wanted, standing, version)
+    online = wanted.changed(add=[c.before for c in changes if _kept(c, way)])
     deferred = tuple(
         c.after
         for c in changes
         if isinstance(c.after, Column) and c.before is None and _needs_fill(c.after, standing)
     )
-    way = _Way(live, wanted, standing, version)
     base = _base(way, online, changes, deferred)
     return Halts(labelled=labelled, base=base, online=online, deferred=deferred)
 
@@ -64,9 +64,10 @@ def _labelled(live: Snapshot, wanted: Snapshot) -> Iterator[Enum]:
             yield replace(found, labels=after.labels)
 
 
-def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[Place]) -> bool:
+def _kept(change: Change, way: _Way) -> bool:
     """True for what goes with the last file: whatever holds data, and what rests on it."""
     before = change.before
+    live, wanted, standing = way.live, way.wanted, way.standing
     if before is None or change.after is not None or before.key in wanted:
         return False
     match before:
@@ -76,6 +77,8 @@ def _kept(change: Change, live: Snapshot, wanted: Snapshot, standing: frozenset[
             return True
         case Column():
             return before.table not in standing or not before.generated
+        case Constraint() | Index() if _in_the_way(way, before):
+            return False
         case Constraint(kind="FOREIGN KEY") if not _key_stays(before, live, wanted):
             return False
         case Constraint() | Index():

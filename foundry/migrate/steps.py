@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundry.migrate.objects import Key, Object, Place, Snapshot
+from foundry.migrate.objects import Key, Object, Place
+from foundry.migrate.snapshot import Snapshot
 
 Literal = str | bool | tuple[str, ...]
 

@@ -15,13 +15,13 @@ from foundry.migrate.objects import (
     Key,
     Place,
     Policy,
-    Snapshot,
     Trigger,
     View,
 )
 from foundry.migrate.recipes.columns import remade, retyped
 from foundry.migrate.recipes.programs import replaceable
 from foundry.migrate.recipes.types import grown
+from foundry.migrate.snapshot import Snapshot
 
 
 def recast(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> frozenset[Key]:

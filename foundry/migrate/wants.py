@@ -39,7 +39,6 @@ from foundry.migrate.objects import (
     Object,
     Place,
     Sequence,
-    Snapshot,
     Table,
     View,
 )
@@ -49,6 +48,7 @@ from foundry.migrate.objects import Grant as GrantObject
 from foundry.migrate.objects import Policy as PolicyObject
 from foundry.migrate.objects import Trigger as TriggerObject
 from foundry.migrate.script import Script, declared_name, model_of
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Managed, Renames
 from foundry.migrate.wording import clipped, index_name
 

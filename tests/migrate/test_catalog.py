@@ -23,11 +23,11 @@ from foundry.migrate.objects import (
     Namespace,
     Policy,
     Sequence,
-    Snapshot,
     Table,
     Trigger,
     View,
 )
+from foundry.migrate.snapshot import Snapshot
 
 BIGINT = "INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1 NO CYCLE"
 INTEGER = "INCREMENT BY 1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1 NO CYCLE"

@@ -20,9 +20,10 @@ from foundry.database import Target
 from foundry.errors import DeclarationError
 from foundry.migrate import render
 from foundry.migrate.files import MigrationFile, read_directory
-from foundry.migrate.objects import Column, Constraint, Enum, Extension, Snapshot, Table
+from foundry.migrate.objects import Column, Constraint, Enum, Extension, Table
 from foundry.migrate.render import OPERATIONS, RenderedFile, checked, files
 from foundry.migrate.rules import Context
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import literal, quote
 from foundry.migrate.steps import HOLE, Call, Check, Plan, Stage, Step
 

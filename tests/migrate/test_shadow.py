@@ -31,8 +31,9 @@ from foundry import declare
 from foundry.database import Database, Target, connect
 from foundry.errors import DeclarationError, MigrationError, NoScratch
 from foundry.migrate import catalog
-from foundry.migrate.objects import Column, Constraint, Extension, Index, Snapshot, Table, View
+from foundry.migrate.objects import Column, Constraint, Extension, Index, Table, View
 from foundry.migrate.shadow import Wanted, wanted
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.wants import digest
 from foundry.schema import SCHEMA
 

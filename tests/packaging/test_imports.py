@@ -31,6 +31,7 @@ WRONG_WAY = (
 # Of two modules named here, the one further down imports the other and never the reverse.
 LEVELS = (
     {"settings", "files", "interrupt", "objects", "wording"},
+    {"snapshot"},
     {"steps", "modes", "spelling", "casts", "compare", "recipes"},
     {"recipes.move", "recipes.serials", "recipes.values"},
     {"recipes.columns"},
@@ -42,7 +43,7 @@ LEVELS = (
     {"rules"},
     {"hazards"},
     {"render", "difference"},
-    {"reading"},
+    {"reading", "recorded"},
     {"assemble"},
     {"catalog"},
     {"failure", "history", "lock", "recording", "externals"},
@@ -69,6 +70,7 @@ PURE = {
 }
 WORLD = {"history", "lock", "recording", "externals", "runner", "cli"}
 WORLD |= {"scratch", "shadow", "catalog"}
+PURE |= {"recorded", "snapshot"}
 PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
 WORLD |= {"preflight", "replay", "proposal"}
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from foundry.migrate.compare import Change
-from foundry.migrate.objects import Column, Key, Place, Snapshot
+from foundry.migrate.objects import Column, Key, Place
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import quote, relation
 from foundry.migrate.steps import Call, Step
 

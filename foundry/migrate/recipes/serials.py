@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from foundry.migrate.objects import Column, Place, Sequence, Snapshot
+from foundry.migrate.objects import Column, Place, Sequence
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import chosen
 
 
