@@ -59,7 +59,6 @@ CASES = (
         b=note("a = IntegerField(index=True, index_type='BRIN')"),
         actions=("create index concurrently", "drop index concurrently", "rename index"),
         works=(("note", "build"),),
-        works=(("note", "build"),),
     ),
     Case(
         name="options",
@@ -68,6 +67,7 @@ CASES = (
         b=note("a = IntegerField()")
         + "Note.add_index(SQL('CREATE INDEX one ON note (a) WITH (fillfactor=90)'))",
         actions=("create index concurrently", "drop index concurrently", "rename index"),
+        works=(("note", "build"),),
     ),
     Case(
         name="another name",

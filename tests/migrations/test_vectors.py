@@ -15,7 +15,7 @@ CASES = (
         given="CREATE EXTENSION vector",
         a=note("a = TextField()"),
         b=note("a = TextField()", "v = VectorField(dimensions=3, null=True)"),
-        actions=("add column",),
+        actions=("create extension", "add column"),
     ),
     Case(
         name="other dimensions while no vector is stored",

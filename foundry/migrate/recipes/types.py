@@ -49,11 +49,9 @@ _BRINGS = {"halfvec": "vector", "sparsevec": "vector"}
 
 def needed(move: Move, changes: Iterable[Change]) -> Planned:
     """Yield the extensions of new columns: they are here, and may be missing elsewhere."""
-    types = {
-        Type.of(c.after.type).base
-        for c in changes
-        if isinstance(c.after, Column) and (c.before is None or c.before.type != c.after.type)
-    }
+    changed = [c for c in changes if isinstance(c.after, Column)]
+    types = {Type.of(c.after.type).base for c in changed}
+    types -= {Type.of(c.before.type).base for c in changed if c.before is not None}
     for name in sorted({_BRINGS.get(t, t) for t in types}):
         key = ("extension", name)
         if key in move.before and key in move.after:
