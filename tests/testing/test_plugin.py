@@ -177,7 +177,7 @@ def test_the_template_is_built_once_until_a_migration_changes(
     (tmp_path / "app.py").write_text(MODELS)
     (tmp_path / "migrations").mkdir()
     file = tmp_path / "migrations" / "0001_note.py"
-    file.write_text(MIGRATION)
+    file.write_text(MIGRATION + "# no other test has this one\n")
     before = ask(TEMPLATES)
     suite = COUNTS + "    foundry_db.execute_sql('SELECT FROM only_migrated')\n"
     assert 0 == stranger(suite, "--foundry-models=app:MODELS").code
