@@ -35,6 +35,7 @@ from foundry.migrate.declared import (
     first_of_each,
     spoken,
 )
+from foundry.migrate.extensions import used_extensions
 from foundry.migrate.objects import Column, Constraint, Key, Place
 from foundry.migrate.objects import Enum as EnumType
 from foundry.migrate.objects import Index as LiveIndex
@@ -42,8 +43,6 @@ from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.wording import is_one_statement
 
 _WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
-# Field classes whose type comes with an extension.
-_TYPES = {"pgvector": "vector"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,7 @@ def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
     stubs = _stubs(
         setting, schema, built=built, texts=[s.sql for s in (*first, *middle, *objects) if s.raw]
     )
-    needed = _extensions(setting, schema, models)
+    needed = used_extensions(schema, models, absent=setting.absent)
     return Script(
         setting=setting,
         writing=writing,
@@ -272,27 +271,6 @@ def _namespaces(schema: Schema) -> Iterable[str]:
             yield namespace
         if isinstance(made, Grant) and isinstance(made.on, str):
             yield made.on
-
-
-def _extensions(
-    setting: Setting, schema: Schema, models: Sequence[type[Model]]
-) -> dict[str, tuple[str, ...]]:
-    """Return the extensions that are used; with themselves where all that uses one is optional."""
-    things: list[Any] = [o for o in schema.objects if not setting.absent(o)]
-    for model in models:
-        things += [f for f in model._meta.sorted_fields if not setting.absent(f)]
-        things += [i for i in model._meta.fields_to_index() if not setting.absent(i)]
-    found: dict[str, tuple[str, ...]] = {}
-    for thing in things:
-        pairs = [requirements.parse(n) for n in needs(thing)]
-        optional = {name for kind, name in pairs if kind == "extension"}
-        used = {e for package, e in _TYPES.items() if type(thing).__module__.startswith(package)}
-        if getattr(thing, "field_type", "") == "HSTORE":
-            used.add("hstore")
-        for name in optional | used:
-            itself = (f"extension:{name}",) if name in optional else ()
-            found[name] = itself and found.get(name, itself)
-    return found
 
 
 def _stubs(

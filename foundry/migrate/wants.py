@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
 import hashlib
-import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import peewee
-import psycopg2
-from peewee import SCOPE_VALUES, Field, ForeignKeyField, Model
+from peewee import ForeignKeyField, Model
 
 from foundry.created import Enum, Function, Grant, MaterializedView, Partition, Trigger, several
 from foundry.created import View as DeclaredView
@@ -29,6 +24,7 @@ from foundry.migrate.declared import (
     declares_comments,
     spoken,
 )
+from foundry.migrate.fills import fill
 from foundry.migrate.objects import (
     Column,
     Constraint,
@@ -51,9 +47,6 @@ from foundry.migrate.script import Script, declared_name, model_of
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Managed, Renames
 from foundry.migrate.wording import clipped, index_name
-
-_EMPTY = (list, dict, set, tuple, str, int, float, bool, bytes)
-_NOW: tuple[Callable[..., Any], ...] = (datetime.datetime.now, datetime.datetime.today)
 
 
 def managed_by(script: Script, schema: Schema) -> Managed:
@@ -190,15 +183,16 @@ class _Words:
             tuned=tuned,
             needs=wants,
             models={t.place: t for t in script.built},
-            empty=frozenset(
-                key
-                for made in script.objects
-                if isinstance(made, MaterializedView)
-                and not made.data
-                and (key := _key(script, made)) is not None
-            ),
+            empty=frozenset(_empty(script)),
             script=script,
         )
+
+
+def _empty(script: Script) -> Iterable[Key]:
+    for made in script.objects:
+        key = _key(script, made)
+        if isinstance(made, MaterializedView) and not made.data and key is not None:
+            yield key
 
 
 def _key(script: Script, made: Any) -> Key | None:
@@ -250,51 +244,6 @@ def _rests_on(key: Constraint, live: Snapshot) -> str:
     for index in live.of_table(Index, key.references):
         if index.unique and set(index.keys) == wanted and not index.predicate:
             return index.name
-    return ""
-
-
-def fill(field: Field, type_: str, script: Script) -> str:
-    """Return the SQL expression of a field's Python default, or nothing where there is none.
-
-    A function that is not known is never called.
-    """
-    default: Any = field.default
-    if default is None:
-        return ""
-    if isinstance(default, functools.partial) and not default.keywords:
-        default = default.func
-    if not callable(default):
-        return _constant(field, default, script)
-    if default in _EMPTY:
-        return _constant(field, default(), script)
-    return _called(default, type_)
-
-
-def _constant(field: Field, value: Any, script: Script) -> str:
-    context = script.writing.context(
-        **{**script.setting.database.get_context_options(), "scope": SCOPE_VALUES}
-    )
-    try:
-        return script.writing.text(context.sql(field.to_value(value)))
-    except (psycopg2.Error, TypeError, ValueError, AttributeError, IndexError):
-        return ""
-
-
-def _called(function: Any, type_: str) -> str:
-    if type_ == "uuid" and function in (uuid.uuid4, uuid.uuid1):
-        return "gen_random_uuid()"
-    if function in (uuid.uuid4, uuid.uuid1) and type_.startswith(("text", "character varying")):
-        return "(gen_random_uuid())::text"
-    if function == datetime.date.today and type_ == "date":
-        return "CURRENT_DATE"
-    if function == time.time and type_ == "double precision":
-        return "date_part('epoch', now())"
-    if function in _NOW or function == datetime.datetime.utcnow:
-        if type_.startswith("timestamp") and type_.endswith("with time zone"):
-            return "now()"
-        if type_.startswith("timestamp"):
-            return "LOCALTIMESTAMP" if function in _NOW else "(now() AT TIME ZONE 'UTC')"
-        return "CURRENT_DATE" if type_ == "date" else ""
     return ""
 
 

@@ -538,7 +538,7 @@ def test_tables_of_the_same_plan_are_not_spoken_of() -> None:
     made = Step(action="create table", sql="", after=T_TABLE, standing=False)
     key = constraint("x", "FOREIGN KEY", "FOREIGN KEY (n) REFERENCES r(id)", **FK)
     step = Step(action="add constraint", sql="", after=key, standing=False)
-    assert (("r", "SHARE ROW EXCLUSIVE", "scan"),) == file_locks((made, step), CONTEXT)
+    assert (("r", "SHARE ROW EXCLUSIVE", "instant"),) == file_locks((made, step), CONTEXT)
     other = Step(
         action="create table", sql="", after=Table(namespace="public", name="r"), standing=False
     )
@@ -627,6 +627,12 @@ def test_every_rule_has_a_case() -> None:
         Step(action="drop index concurrently", sql="DROP INDEX CONCURRENTLY", before=INDEX),
         Step(action="add column", sql="", after=column("x", not_null=True)),
         Step(action="detach partition", sql="CONCURRENTLY", before=P1, after=ALONE),
+        Step(
+            action="add constraint",
+            sql="",
+            after=constraint("x", "FOREIGN KEY", "FOREIGN KEY (n) REFERENCES r(id)", **FK),
+            standing=False,
+        ),
     ]
     reached = {rule.id for step in steps if (rule := rule_for(step, CONTEXT))}
     assert set() == {rule.id for rule in RULES} - reached

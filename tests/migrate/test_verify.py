@@ -39,7 +39,7 @@ def test_verify_is_0_for_a_healthy_database_and_1_for_others(
     write_to(migrated, "DROP INDEX idx_messages_session_ts; DROP TABLE safety_logs")
     sick = command("verify", "--json", "--database", url_of(migrated), code=1)
     found = {c["name"]: c["detail"] for c in json.loads(sick.out)["checks"] if c["level"] == "bad"}
-    assert {"tables and views", "declared indexes"} == set(found)
+    assert {"tables and views", "declared indexes", "drift"} == set(found)
     assert "safety_logs" in found["tables and views"]
     assert "idx_messages_session_ts" in found["declared indexes"]
 
@@ -153,7 +153,7 @@ def test_models_in_a_namespace_and_of_odd_names_are_found(
         "    class Meta:\n        schema = 'app'\n        table_name = 'We\"ird'\n"
     )
     (tmp_path / "migrations").mkdir()
-    write_to(empty, 'CREATE SCHEMA app; CREATE TABLE app."We""ird" (id int PRIMARY KEY)')
+    write_to(empty, 'CREATE SCHEMA app; CREATE TABLE app."We""ird" (id serial PRIMARY KEY)')
     command("verify", "--models", "odd", "--database", url_of(empty), code=0)
 
 
