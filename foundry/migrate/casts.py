@@ -86,8 +86,10 @@ def using(old: str, new: str, column: str) -> str:
     if assigned(old, new):
         return ""
     before, after = Type.of(old), Type.of(new)
-    if before.base in (*_TEXTS, "json", "jsonb") and not before.array:
+    if before.base in _TEXTS and not before.array:
         return f"{column}::{new}"
+    if before.base in ("json", "jsonb") and not before.array:
+        return f"({column} #>> '{{}}')::{new}"  # the value, not its JSON text
     if (before.base, after.base) in _EXPLICIT and before.array == after.array:
         return f"{column}::{new}"
     return f"{column}::text{'[]' if before.array and after.array else ''}::{new}"
@@ -193,8 +195,10 @@ def _changed(before: Type, after: Type, types: tuple[str, str], column: str, ver
         return ""
     there = using(old, new, column) or f"{column}::{new}"
     back = using(new, old, f"({there})") or f"({there})::{old}"
-    # In a CASE, so that the casts only meet what they can read.
+    text = f"({column} #>> '{{}}')" if before.base in ("json", "jsonb") else f"{column}::text"
+    # In a CASE, so that the casts only meet what they can read; as texts, since not every
+    # type can be compared.
     return (
-        f"CASE WHEN pg_catalog.pg_input_is_valid({column}::text, '{new}') "
-        f"THEN {back} IS DISTINCT FROM {column} ELSE {column} IS NOT NULL END"
+        f"CASE WHEN pg_catalog.pg_input_is_valid({text}, '{new}') "
+        f"THEN ({back})::text IS DISTINCT FROM {column}::text ELSE {column} IS NOT NULL END"
     )
