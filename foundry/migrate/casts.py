@@ -191,6 +191,10 @@ def _changed(before: Type, after: Type, types: tuple[str, str], column: str, ver
     if before.base in _RANK and after.base in _RANK:
         largest = 2 ** (15 if after.base == "smallint" else 31)
         return f"{column} NOT BETWEEN {-largest} AND {largest - 1}"
+    if before.base == after.base == "numeric" and len(after.modifier) == 2:
+        digits, scale = after.modifier
+        large = f"abs({column}) >= 1e{digits - scale}::numeric"
+        return f"{large} OR round({column}, {scale}) <> {column}"
     if version < 160000:
         return ""
     there = using(old, new, column) or f"{column}::{new}"

@@ -145,6 +145,7 @@ CASES = (
     ),
     Case(
         name="text to jsonb and a value is none",
+        texts=True,
         a=note("a = TextField()"),
         b=note("a = BinaryJSONField(index=False)"),
         rows="INSERT INTO note (a) VALUES ('{\"k\": 1}'), ('secret')",
@@ -188,6 +189,7 @@ CASES = (
     ),
     Case(
         name="types without a cast where a value is stored",
+        texts=True,
         a=note("a = UUIDField()"),
         b=note("a = IntegerField()"),
         rows="INSERT INTO note (a) VALUES (gen_random_uuid())",

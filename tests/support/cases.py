@@ -55,6 +55,8 @@ class Case:
     """Rows of `query` after `up`."""
     refused: tuple[str, ...] = ()
     """Words of the refusal by `up`, which then changes nothing."""
+    texts: bool = False
+    """Whether PostgreSQL 15 cannot tell beforehand which texts a type reads."""
     failed: tuple[str, ...] = ()
     """Words of the error of an `up` that the server stops; it changes nothing either."""
     refused_early: tuple[str, ...] = ()
@@ -117,6 +119,10 @@ def prove(server: Server, case: Case) -> None:
         done = desk.up(target)
         stopped = case.refused or case.failed
         if stopped:
+            assert before == dump(target)
+            old = version_of(target) < 16
+            if case.texts and old and done.code == FAILED:
+                return
             assert (REFUSED if case.refused else FAILED) == done.code, (done, desk.text())
             assert [] == [word for word in stopped if word not in done.out + done.err], done
             assert before == dump(target)
@@ -133,6 +139,11 @@ def prove(server: Server, case: Case) -> None:
             assert_equal(before, dump(target), desk)
 
 
+def version_of(target: Target) -> int:
+    """Return the major version of a database's server."""
+    return int(str(rows(target, "SHOW server_version_num")[0][0])) // 10000
+
+
 def assert_equal(wanted: str, found: str, desk: Desk) -> None:
     """Compare two dumps; the message has the lines that differ, and the files."""
     lines = unified_diff(wanted.splitlines(), found.splitlines(), "wanted", "found", n=1)
@@ -141,7 +152,7 @@ def assert_equal(wanted: str, found: str, desk: Desk) -> None:
 
 def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
     """Assert what `diff` and the files say will be done, lost and locked."""
-    version = int(str(rows(target, "SHOW server_version_num")[0][0])) // 10000
+    version = version_of(target)
     stated = version >= case.since and not case.actions_unsaid
     if stated:
         found = desk.actions(target, schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import closing, suppress
 from datetime import datetime, timezone
 from enum import Enum
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import peewee
@@ -20,6 +22,7 @@ from hypothesis.errors import InvalidArgument
 from peewee import SQL, Check, Model, fn
 from playhouse import postgres_ext
 
+import foundry
 from foundry import fields, schema
 from foundry.database import Database, connect
 from foundry.fixtures.strategies import (
@@ -375,6 +378,33 @@ class Impossible(Stranger):
     size = peewee.IntegerField(constraints=[Check("size > 3 AND size < 2")])
 
 
+class Flag(Stranger):
+    """Two rows at most."""
+
+    up = peewee.BooleanField(unique=True)
+
+
+class Side(Stranger):
+    """Four rows at most."""
+
+    side = peewee.TextField(constraints=[Check("side IN ('left', 'right')")])
+    up = peewee.BooleanField()
+
+    class Meta:
+        indexes = ((("side", "up"), True),)
+
+
+class Unbound(Stranger):
+    """A model that no database was ever named for."""
+
+
+class Proxied(Stranger):
+    """A model whose database is named later."""
+
+    class Meta:
+        database = peewee.DatabaseProxy()
+
+
 REFUSED = {
     "a field that is not there": (lambda: from_model(Team, nme="x"), 'no field "nme"'),
     "a column's name": (lambda: from_model(Person, team_id="x"), 'is "team"'),
@@ -382,6 +412,26 @@ REFUSED = {
     "a check": (lambda: from_model(Odd, search=None), '"is_upper".*give upper='),
     "a type": (lambda: from_model(Odd, upper="X"), "Odd.search.*TSVectorField.*search="),
     "references": (lambda: from_model(Bare), "Bare.other.*give other="),
+    "a function": (lambda: from_model(Team, name=st.text), 'Team.name: "text" is neither'),
+    "a class": (lambda: from_model(Team, name=str), 'Team.name: "str" is neither'),
+    "a row of another model": (
+        lambda: from_model(Person, team=Badge()),
+        "Person.team: it refers to Team.*not Badge",
+    ),
+    "a row for no key": (lambda: from_model(Team, name=Team()), "Team.name: it refers to nothing"),
+    "never null": (lambda: from_model(Person, name=None), "Person.name: it is never null"),
+    "a key never null": (lambda: from_model(Person, team=None), "Person.team: it is never null"),
+    "one unique value": (
+        lambda: rows(Person, min_size=2, number=1),
+        r"min_size=2 is above 1, .*\(number\): give a strategy",
+    ),
+    "few unique values": (lambda: rows(Flag, min_size=3), r"min_size=3 is above 2, .*\(up\)"),
+    "few listed values": (lambda: rows(Side, min_size=5), r"above 4, .*\(side, up\)"),
+    "no row": (lambda: save(3), "instance=3 is not an instance"),  # type: ignore[type-var]
+    "a row for rows": (lambda: save_all(Team()), "instances=.*save.. takes a single one"),
+    "no rows": (lambda: save_all([3]), "instances: 3 is not"),  # type: ignore[list-item]
+    "no database": (lambda: save(Unbound()), "Unbound is bound to no database: .*foundry_db"),
+    "an empty proxy": (lambda: save(Proxied()), "Proxied is bound to no database: .*foundry_db"),
     "no value": (lambda: from_model(Impossible), "Impossible: no values"),
     "min_size": (lambda: rows(Team, min_size=-1), "min_size=-1"),
     "sizes": (lambda: rows(Team, min_size=3, max_size=2), "min_size=3 is above"),
@@ -404,6 +454,72 @@ def test_a_bad_argument_is_refused_at_once_by_its_name(name: str) -> None:
     make, message = REFUSED[name]
     with pytest.raises(InvalidArgument, match=message):
         make()
+
+
+def test_overrides_that_may_be_meant_are_taken() -> None:
+    """Null where it is allowed or the server decides, SQL, and as many rows as there can be."""
+    names = find(from_model(Team, name=None), lambda _: True, settings=ANY)
+    assert names.name is None
+    assert find(from_model(Team, name=fn.NOW()), lambda _: True, settings=ANY).name is not None
+    assert find(from_model(Checked, id=None), lambda _: True, settings=ANY).id is None
+    for few, model in ((2, Flag), (4, Side)):
+        rows(model, min_size=few)
+    free = find(rows(Person, min_size=3, best=None), lambda _: True, settings=ANY)
+    assert {None} == {person.best for person in free}
+    found = find(from_model(Person, name=st.none()), lambda _: True, settings=ANY)
+    assert found.name is None
+
+
+def test_a_refusal_points_at_the_line_that_asked(tmp_path: Path) -> None:
+    """Pytest shows that line last, and none of how it was found out."""
+    (tmp_path / "test_it.py").write_text(
+        "import peewee\n"
+        "from foundry.fixtures.strategies import from_model, rows, save\n"
+        "class Team(peewee.Model):\n"
+        "    name = peewee.TextField(constraints=[peewee.Check('upper(name) = name')])\n"
+        "def test_one():\n    from_model(Team)\n"
+        "def test_many():\n    rows(Team, min_size=2, id=1, name='A')\n"
+        "def test_wrong():\n    from_model(Team, name=str)\n"
+        "def test_saved():\n    save(Team(name='A'))\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    done = subprocess.run(
+        [*command, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path(str(foundry.__file__)).parents[1])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "4 failed" in done.stdout, done.stdout + done.stderr
+    assert "fixtures/" not in done.stdout
+    for line in ("from_model(Team)", "rows(Team, min", "name=str", "save(Team("):
+        assert line in done.stdout
+
+
+def test_the_first_example_of_a_fresh_process_is_quick(tmp_path: Path) -> None:
+    """What Hypothesis keeps of characters between runs is not there in a fresh checkout."""
+    program = (
+        "from hypothesis import configuration, given, settings\n"
+        f"configuration.set_hypothesis_home_dir({str(tmp_path)!r})\n"
+        "import peewee\n"
+        "from foundry.fixtures import values\n"
+        "from foundry.fixtures.strategies import from_model\n"
+        "class Note(peewee.Model):\n"
+        "    body = peewee.TextField()\n"
+        "    kind = peewee.FixedCharField(max_length=3)\n"
+        "notes = from_model(Note)\n"
+        "from hypothesis.internal import charmap\n"
+        "def never(*arguments): raise SystemExit('a table of characters is made while drawing')\n"
+        "charmap.intervals_from_codec = charmap.charmap = never\n"
+        "@settings(max_examples=10, database=None, deadline=None)\n"
+        "@given(notes)\n"
+        "def check(note): assert 3 == len(note.kind)\n"
+        "check()\n"
+        "assert not list(configuration.storage_directory('unicode_data').path.glob('*/codec*'))\n"
+        "print('drawn')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (0, "drawn\n") == (done.returncode, done.stdout), done.stderr
 
 
 def test_what_is_not_understood_can_be_given(strangers: Database) -> None:
@@ -553,6 +669,41 @@ def test_minimal_conversations_are_small() -> None:
         trail.interactions,
         trail.assessments,
     )
+
+
+@pytest.mark.parametrize("trails", [True, False])
+def test_a_test_that_always_fails_ends_with_the_smallest_story(trails: bool) -> None:
+    """Also after Hypothesis has looked for what does not matter, which varies every part."""
+    seen: list[Any] = []
+
+    @settings(QUIET, phases=[Phase.generate, Phase.shrink, Phase.explain])
+    @given(protocols() if trails else conversations())
+    def check(story: Any) -> None:
+        seen.append(story)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        check()
+    assert len(seen) <= 150
+    start = datetime(2000, 1, 1, tzinfo=timezone.utc)
+    if trails:
+        last = seen[-1].protocol
+        assert (start, 0) == (last.created_at, last.created_at.fold)
+        assert (None, None, None) == (last.human_approved, last.final_protocol, last.completed_at)
+        assert (0, ()) == (last.iteration_count, seen[-1].interactions)
+    else:
+        assert (start, None) == (seen[-1].session.started_at, seen[-1].session.ended_at)
+        assert ((), None) == (seen[-1].messages, seen[-1].result)
+
+
+def test_what_belongs_together_is_the_same_instance() -> None:
+    """So that a parent is stored once, and a change of it is seen by all."""
+    told = find(conversations(min_messages=1, results=True), lambda _: True, settings=ANY)
+    assert told.session.user is told.user
+    assert told.messages[0].session is told.session
+    assert told.result.session is told.session
+    trail = find(protocols(min_iterations=1), lambda _: True, settings=ANY)
+    assert all(one.protocol is trail.protocol for one in trail.interactions)
 
 
 def test_a_failing_example_is_printed_as_the_calls_that_make_it() -> None:

@@ -374,7 +374,7 @@ def test_what_is_not_read_is_refused(columns: str, condition: str) -> None:
     names = [column.split()[0] for column in columns.split(", ")]
     with pytest.raises(InvalidArgument, match=rf"is not understood: give {names[0]}="):
         from_model(model)
-    from_model(model, **dict.fromkeys(names))
+    from_model(model, **dict.fromkeys(names, 1))
 
 
 @pytest.mark.parametrize(("columns", "condition"), IMPOSSIBLE)
