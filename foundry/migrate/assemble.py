@@ -120,9 +120,11 @@ def _columns(reading: Reading) -> Iterator[Column]:
         for row in reading.rows["sequences"]
         if row[10] == "i"
     }
+    # A partition has its columns from its parent.
+    partitions = {row[0] for row in reading.rows["relations"] if row[8]}
     for oid, rows in groupby(reading.rows["columns"], itemgetter(0)):
         key = reading.relations.get(oid)
-        if key is None or key[0] == "view":
+        if key is None or key[0] == "view" or oid in partitions:
             continue
         table = (key[1], key[2])
         for position, row in enumerate(rows, 1):

@@ -83,9 +83,12 @@ def using(old: str, new: str, column: str) -> str:
     `column` is the quoted name. Never where PostgreSQL casts by itself: an explicit cast
     to varchar(5) cuts without a word.
     """
+    before, after = Type.of(old), Type.of(new)
+    special = _BYTES.get((before.base, after.base))
+    if special and not (before.array or after.array):
+        return special.format(column)
     if assigned(old, new):
         return ""
-    before, after = Type.of(old), Type.of(new)
     if before.base in _TEXTS and not before.array:
         return f"{column}::{new}"
     if before.base in ("json", "jsonb") and not before.array:
@@ -94,6 +97,14 @@ def using(old: str, new: str, column: str) -> str:
         return f"{column}::{new}"
     return f"{column}::text{'[]' if before.array and after.array else ''}::{new}"
 
+
+# What a text or a uuid is in bytes; a plain cast would read or write their escaped spelling.
+_BYTES = {
+    ("uuid", "bytea"): "uuid_send({})",
+    ("bytea", "uuid"): "encode({}, 'hex')::uuid",
+    **{(text, "bytea"): "convert_to({}, 'UTF8')" for text in ("text", "character varying")},
+    **{("bytea", text): "convert_from({}, 'UTF8')" for text in ("text", "character varying")},
+}
 
 _EXPLICIT = {
     ("integer", "boolean"),
@@ -123,6 +134,10 @@ def misfit(old: str, new: str, column: str, *, version: int) -> str:
         return f"length({column}::text) > {after.modifier[0]}"
     if after.array or before.array:
         return ""
+    if (before.base, after.base) == ("bytea", "uuid"):
+        return f"length({column}) <> 16"
+    if (before.base, after.base) in _BYTES:
+        return ""
     if before.base in _TEXTS:
         return _unreadable(after, new, column, version)
     return _changed(before, after, (old, new), column, version)
@@ -151,6 +166,7 @@ _LOSSLESS = {
     ("timestamp with time zone", "timestamp without time zone"),
     ("date", "timestamp without time zone"),
     ("date", "timestamp with time zone"),
+    ("boolean", "integer"),
     ("real", "double precision"),
     ("smallint", "real"),
     ("smallint", "double precision"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from foundry.migrate.casts import misfit
+from foundry.migrate.casts import misfit, using
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import Column, Constraint, Index, Place
 from foundry.migrate.snapshot import Snapshot
@@ -38,7 +38,8 @@ def checks(
                 found += asker.constraint(change, constraint)
             case Index(unique=True) as index if ("table", *index.table) in now:
                 found += asker.index(change, index)
-    return tuple(found)
+    # Whether values fit comes first: the other questions cast them.
+    return tuple(sorted(found, key=lambda check: " TYPE " not in check.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,16 @@ class _Asker:
             bare = not (after.default or after.identity or after.generated or after.fill)
             if after.not_null and bare:
                 # Which rows does the expression that the author writes leave without one?
-                check = self.check(f"{name} NOT NULL", after.table, f"({HOLE}) IS NULL")
+                check = self.check(f"{name} NOT NULL", after.table, f"({HOLE}) IS NULL", raw=True)
                 yield replace(check, column=after.key)
             return
         if after.not_null and not before.not_null:
             where = f"{quote(after.name)} IS NULL"
-            yield self.check(f"{name} NOT NULL", after.table, where)
+            yield self.check(f"{name} NOT NULL", after.table, where, raw=True)
         if before.type != after.type and not after.generated:
             where = misfit(before.type, after.type, quote(after.name), version=self.version)
             if where:
-                yield self.check(f"{name} TYPE {after.type}", after.table, where)
+                yield self.check(f"{name} TYPE {after.type}", after.table, where, raw=True)
 
     def constraint(self, change: Change, after: Constraint) -> Iterator[Check]:
         before = change.before
@@ -88,23 +89,28 @@ class _Asker:
             before is not None
             and (before.definition, before.unique, before.valid) == (after.definition, True, True)
         )
-        if (
-            after.keys
-            and not same
-            and not after.predicate
-            and self.askable(after.table, after.keys)
-        ):
-            nulls = "NULLS NOT DISTINCT" in after.definition
-            yield self.unique(after.name, after.table, after.keys, nulls=nulls)
+        if after.keys and not same and self.askable(after.table, after.columns):
+            nulls, some = "NULLS NOT DISTINCT" in after.definition, after.predicate
+            yield self.unique(after.name, after.table, after.keys, nulls=nulls, some=some)
 
     def askable(self, table: Place, columns: tuple[str, ...]) -> bool:
-        """True when the columns are there and of the type they will have."""
-        for name in columns:
-            before = self.now.get(("column", *table, name))
-            after = self.wanted.get(("column", *table, name))
-            if before is None or (after and before.type != after.type):
-                return False
-        return True
+        """True when it can be told what the columns will hold."""
+        return all(self.value(table, name) for name in columns)
+
+    def value(self, table: Place, name: str) -> str:
+        """Return what a column will hold, as an expression over the columns of `now`."""
+        before = self.now.get(("column", *table, name))
+        after = self.wanted.get(("column", *table, name)) or before
+        if after.generated and before != after:
+            there = all(("column", *table, read) in self.now for read in after.reads)
+            return f"({after.default})" if there else ""
+        if before is None:
+            given = after.default or after.fill or ("NULL" if not after.not_null else "")
+            counted = after.sequence or after.identity
+            return f"({given})::{after.type}" if given and not counted else ""
+        if before.type == after.type:
+            return quote(name)
+        return using(before.type, after.type, quote(name)) or f"{quote(name)}::{after.type}"
 
     def foreign(self, after: Constraint) -> Iterator[Check]:
         there = after.references is not None and ("table", *after.references) in self.now
@@ -119,19 +125,26 @@ class _Asker:
         where = f"{filled} AND NOT EXISTS (SELECT FROM {source} WHERE {match})"
         yield self.check(after.name, after.table, where)
 
-    def unique(self, name: str, table: Place, columns: tuple[str, ...], *, nulls: bool) -> Check:
+    def unique(
+        self,
+        name: str,
+        table: Place,
+        columns: tuple[str, ...],
+        *,
+        nulls: bool,
+        some: str = "",
+    ) -> Check:
         keys, names = self.keys(table), quoted(columns)
-        filled = " AND ".join(f"{quote(c)} IS NOT NULL" for c in columns)
-        where = "" if nulls else f" WHERE {filled}"
+        filled = [] if nulls else [f"{quote(c)} IS NOT NULL" for c in columns]
+        terms = [*filled, *([some] if some else [])]
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
         counted = f"SELECT {keys}, count(*) OVER (PARTITION BY {names}) AS found"
         inner = f"{counted} FROM {self.source(table, 't')}{where}"
-        outer = keys if keys != "ctid" else "ctid"
-        return Check(name=name, query=f"SELECT {outer} FROM ({inner}) AS u WHERE found > 1 LIMIT 3")
+        return Check(name=name, query=f"SELECT {keys} FROM ({inner}) AS u WHERE found > 1 LIMIT 3")
 
-    def check(self, name: str, table: Place, where: str) -> Check:
-        keys = self.keys(table)
-        query = f"SELECT {keys} FROM {self.source(table, 't')} WHERE {where} LIMIT 3"
-        return Check(name=name, query=query)
+    def check(self, name: str, table: Place, where: str, *, raw: bool = False) -> Check:
+        keys, source = self.keys(table), self.source(table, "t", raw=raw)
+        return Check(name=name, query=f"SELECT {keys} FROM {source} WHERE {where} LIMIT 3")
 
     def keys(self, table: Place) -> str:
         """Return the columns that say which row it is."""
@@ -140,16 +153,25 @@ class _Asker:
                 return quoted(found.columns)
         return "ctid"
 
-    def source(self, table: Place, alias: str) -> str:
-        """Return the table under its present name, with its columns under the new ones."""
+    def source(self, table: Place, alias: str, *, raw: bool = False) -> str:
+        """Return the table under its present name, with columns under the new ones.
+
+        They hold what they will hold, or, if `raw`, what they hold now.
+        """
         old = next((o for o, n in self.renames.tables if n == table), table)
         old = old if ("table", *old) in self.live else table
+        name, hidden = relation(old, self.default), "" if self.keys(table) != "ctid" else ", ctid"
         names = {n: o for t, o, n in self.renames.columns if t == table}
         there = [c.name for c in self.now.of_table(Column, table)]
         pairs = [(names.get(name, name), name) for name in there]
         pairs = [(o if ("column", *old, o) in self.live else n, n) for o, n in pairs]
-        if all(o == n for o, n in pairs):
-            return f"{relation(old, self.default)} AS {quote(alias)}"
-        listed = ", ".join(f"{quote(o)} AS {quote(n)}" for o, n in pairs)
-        hidden = "" if self.keys(table) != "ctid" else ", ctid"
-        return f"(SELECT {listed}{hidden} FROM {relation(old, self.default)}) AS {quote(alias)}"
+        found = f"{name} AS {quote(alias)}"
+        if any(o != n for o, n in pairs):
+            listed = ", ".join(f"{quote(o)} AS {quote(n)}" for o, n in pairs)
+            found = f"(SELECT {listed}{hidden} FROM {name}) AS {quote(alias)}"
+        after = [c.name for c in self.wanted.of_table(Column, table)]
+        values = {c: self.value(table, c) for c in dict.fromkeys((*there, *after))}
+        if raw or values == {c: quote(c) for c in there}:
+            return found
+        listed = ", ".join(f"{v} AS {quote(c)}" for c, v in values.items() if v)
+        return f"(SELECT {listed}{hidden} FROM {found}) AS {quote(alias)}"

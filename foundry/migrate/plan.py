@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any
 
+from foundry.errors import MigrationError
 from foundry.migrate.checks import checks
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import (
@@ -204,10 +205,28 @@ def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Ste
     yield from types.needed(move, changes)
     known = {c.key for c in changes}
     again = sorted((move.rebuilt | move.recast) - known)
+    _refuse_hanging(move)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
     for change in _sorted([*changes, *kept], move):
         if not _implied(move, change):
             yield from _RECIPES[type(change.after or change.before)](move, change)
+
+
+def _refuse_hanging(move: Move) -> None:
+    """Refuse to take away what a foreign key rests on that nobody asked to drop."""
+    for found in (move.after.get(key) for key in move.rebuilt):
+        if not isinstance(found, Constraint) or found.references is None:
+            continue
+        keys = [
+            *(c.columns for c in move.after.of_table(Constraint, found.references)),
+            *(i.keys for i in move.after.of_table(Index, found.references) if i.unique),
+        ]
+        if not any(set(columns) == set(found.referenced) for columns in keys):
+            table = printed(found.references, move.default)
+            raise MigrationError(
+                f'foreign key "{found.name}" of {printed(found.table, move.default)} rests on a '
+                f"key of {table} that would go: drop one of the two first"
+            )
 
 
 def _implied(move: Move, change: Change) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from foundry.errors import MigrationError
 from foundry.migrate.objects import (
     Column,
     Constraint,
@@ -58,10 +59,14 @@ def renamings(
 
 
 def _tables(live: Snapshot, wanted: Snapshot, declared: Renames) -> Iterator[tuple[Place, Place]]:
-    for old, new in declared.tables:
-        was, has = ("table", *old) in live, ("table", *new) in live
-        if was and not has and ("table", *new) in wanted and ("table", *old) not in wanted:
-            yield old, new
+    before = {t.place for t in live.kind(Table)}
+    after = {t.place for t in wanted.kind(Table)}
+    for namespace in sorted({old[0] for old, _ in declared.tables}):
+        names = {name for place, name in before if place == namespace}
+        then = {name for place, name in after if place == namespace}
+        pairs = {old[1]: new[1] for old, new in declared.tables if old[0] == namespace}
+        for old_name, new_name in _ordered(_open(pairs, names, then), names):
+            yield (namespace, old_name), (namespace, new_name)
 
 
 def _columns(
@@ -71,10 +76,29 @@ def _columns(
         names = {c.name for c in live.of_table(Column, place)}
         after = {c.name for c in wanted.of_table(Column, place)}
         pairs = {old: new for table, old, new in declared.columns if table == place}
-        open_ = {o: n for o, n in pairs.items() if o in names and n in after}
-        # Done before: the new name is there, and the old one is a column of its own.
-        open_ = {o: n for o, n in open_.items() if n not in names or n in open_ or o not in after}
-        yield from ((place, old, new) for old, new in _ordered(open_, names))
+        done = _ordered(_open(pairs, names, after), names)
+        yield from ((place, old, new) for old, new in done)
+
+
+def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[str, str]:
+    """Return the renames that are still to be done.
+
+    One is done where the new name is there and the old one is wanted for something else.
+    Names that only change places cannot be told from those that have, and are refused.
+    """
+    left = {old: new for old, new in pairs.items() if old in names and new in after}
+    while True:
+        found = {o: n for o, n in left.items() if n not in names or n in left or o not in after}
+        if found == left:
+            break
+        left = found
+    around = set(left) & set(left.values())
+    if around and set(left) == set(left.values()):
+        listed = " and ".join(f'"{name}"' for name in sorted(left))
+        raise MigrationError(
+            f"{listed} only change names: rename by way of another name, in two migrations"
+        )
+    return left
 
 
 def _ordered(pairs: Mapping[str, str], names: Iterable[str]) -> Iterator[tuple[str, str]]:

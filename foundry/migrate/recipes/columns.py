@@ -213,10 +213,17 @@ def _validated(move: Move, name: str, after: Column, change: Change) -> Planned:
 
 
 def _renamed_not_null(move: Move, old: str, after: Column, change: Change) -> Planned:
-    if old and after.not_null_name:
-        names = f"{quote(old)} TO {quote(after.not_null_name)}"
-        sql = move.alter(after.table, f"RENAME CONSTRAINT {names}")
-        yield Phase.NOT_NULLS, move.step(after.table, "rename not null", sql, change)
+    if not old or not after.not_null_name:
+        return
+    others = move.before.of_table(Column, after.table)
+    if any(c.not_null_name == after.not_null_name for c in others):
+        aside = set_aside((after.table[0], old))[1]
+        sql = move.alter(after.table, f"RENAME CONSTRAINT {quote(old)} TO {quote(aside)}")
+        yield Phase.RENAMES, move.step(after.table, "rename not null", sql, change)
+        old = aside
+    names = f"{quote(old)} TO {quote(after.not_null_name)}"
+    sql = move.alter(after.table, f"RENAME CONSTRAINT {names}")
+    yield Phase.NOT_NULLS, move.step(after.table, "rename not null", sql, change)
 
 
 def _identity(move: Move, before: Column, after: Column, change: Change) -> Planned:

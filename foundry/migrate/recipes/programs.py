@@ -143,7 +143,9 @@ def trigger(move: Move, change: Change) -> Planned:
     """Yield the steps of a trigger that comes, goes or changes."""
     before, after = change.before, change.after
     same = before and after and before.definition == after.definition
-    if before is not None and not (same and change.key not in move.rebuilt):
+    if before is not None and dropped(move, before.table):
+        same = False  # it went with its view
+    elif before is not None and not (same and change.key not in move.rebuilt):
         sql = f"DROP TRIGGER {quote(before.name)} ON {move.name(before.table)}"
         step = move.step(before.table, "drop trigger", sql, Change(before=before, after=None))
         yield Phase.TRIGGERS_OFF, step
