@@ -276,7 +276,20 @@ def _in_order(move: Move, planned: list[tuple[Phase, Step]]) -> tuple[Step, ...]
         phases[phase].append(step)
     for phase in _REVERSED:
         phases[phase].reverse()
+    phases[Phase.RENAMES] = _freed(phases[Phase.RENAMES])
     return tuple(step for phase in sorted(phases) for step in phases[phase])
+
+
+def _freed(steps: list[Step]) -> list[Step]:
+    """Return renames so that each new name has been given up by the time it is taken."""
+    left, done = list(steps), []
+    while left:
+        old_names = {getattr(step.before, "name", "") for step in left}
+        free = [s for s in left if getattr(s.after, "name", "") not in old_names]
+        for step in free or left[:1]:
+            done.append(step)
+            left.remove(step)
+    return done
 
 
 def _with_renames(

@@ -156,12 +156,16 @@ def _relabelled(now: Snapshot, enum: Enum, old: str, new: str, default: str) -> 
 def _sequences(live: Snapshot, wanted: Snapshot) -> Iterator[tuple[Place, Place]]:
     """Yield sequences that belong to the same column under another name."""
     owned = {s.owner: s for s in wanted.kind(Sequence) if s.owner}
+    moves: dict[str, dict[str, str]] = {}
     for found in live.kind(Sequence):
         new = owned.get(found.owner) if found.owner else None
-        if new is None or new.place == found.place or new.namespace != found.namespace:
-            continue
-        if new.key not in live:
-            yield found.place, new.place
+        if new is not None and new.place != found.place and new.namespace == found.namespace:
+            moves.setdefault(found.namespace, {})[found.name] = new.name
+    for namespace, pairs in sorted(moves.items()):
+        names = {s.name for s in live.kind(Sequence) if s.namespace == namespace}
+        free = {old: new for old, new in pairs.items() if new not in names or new in pairs}
+        for old, name in _ordered(free, names):
+            yield (namespace, old), (namespace, name)
 
 
 def overwritten(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Key, ...]:

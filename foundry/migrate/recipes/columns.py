@@ -215,15 +215,15 @@ def _validated(move: Move, name: str, after: Column, change: Change) -> Planned:
 def _renamed_not_null(move: Move, old: str, after: Column, change: Change) -> Planned:
     if not old or not after.not_null_name:
         return
-    others = move.before.of_table(Column, after.table)
+    others, phase = move.before.of_table(Column, after.table), Phase.NOT_NULLS
     if any(c.not_null_name == after.not_null_name for c in others):
         aside = set_aside((after.table[0], old))[1]
         sql = move.alter(after.table, f"RENAME CONSTRAINT {quote(old)} TO {quote(aside)}")
         yield Phase.RENAMES, move.step(after.table, "rename not null", sql, change)
-        old = aside
+        old, phase = aside, Phase.KEYS  # the name is free by then
     names = f"{quote(old)} TO {quote(after.not_null_name)}"
     sql = move.alter(after.table, f"RENAME CONSTRAINT {names}")
-    yield Phase.NOT_NULLS, move.step(after.table, "rename not null", sql, change)
+    yield phase, move.step(after.table, "rename not null", sql, change)
 
 
 def _identity(move: Move, before: Column, after: Column, change: Change) -> Planned:
