@@ -1,0 +1,123 @@
+"""Changes that meet: names handed on, values that come and are checked in one go."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+import pytest
+from support.cases import Case, note, prove
+from support.server import Server
+
+TWO = note("x = IntegerField()", meta="table_name = 't'") + note(
+    "x = IntegerField()", "w = TextField()", meta="table_name = 'u'", name="Other"
+)
+
+CASES = (
+    Case(
+        name="tables hand their names on",
+        a=TWO,
+        b=note("x = IntegerField()", meta="table_name = 'u'; renamed_from = 't'")
+        + note(
+            "x = IntegerField()",
+            "w = TextField()",
+            meta="table_name = 'v'; renamed_from = 'u'",
+            name="Other",
+        ),
+        rows="INSERT INTO t (x) VALUES (1); INSERT INTO u (x, w) VALUES (2, 'kept')",
+        actions_unsaid=True,
+        query="SELECT u.x, v.w FROM u, v",
+        expected=((1, "kept"),),
+    ),
+    Case(
+        name="columns hand their names on",
+        a=note("x = IntegerField()", "y = IntegerField()"),
+        b=note(
+            "y = IntegerField()",
+            "z = IntegerField()",
+            meta="renames = {'y': 'x', 'z': 'y'}",
+        ),
+        rows="INSERT INTO note (x, y) VALUES (1, 2)",
+        actions_unsaid=True,
+        query="SELECT y, z FROM note",
+        expected=((1, 2),),
+    ),
+    Case(
+        name="names that only change places",
+        a=note("x = IntegerField(null=True)", "y = IntegerField(null=True)"),
+        b=note(
+            "x = IntegerField(null=True)",
+            "y = IntegerField(null=True)",
+            meta="renames = {'y': 'x', 'x': 'y'}",
+        ),
+        refused_early=("only change names", "two migrations"),
+    ),
+    Case(
+        name="a new column that would be unique with one value for all",
+        a=note("x = IntegerField()"),
+        b=note("x = IntegerField()", "y = IntegerField(default=1, unique=True)"),
+        rows="INSERT INTO note (x) VALUES (1), (2)",
+        actions_unsaid=True,
+        refused=("note_y", "id=1"),
+    ),
+    Case(
+        name="a new column whose value its check forbids",
+        a=note("x = IntegerField()"),
+        b=note("x = IntegerField()", "y = IntegerField(default=-1, constraints=[Check('y > 0')])"),
+        rows="INSERT INTO note (x) VALUES (1)",
+        actions_unsaid=True,
+        refused=("note_y_check", "id=1"),
+    ),
+    Case(
+        name="texts that are one number",
+        a=note("x = TextField()"),
+        b=note("x = DecimalField(10, 2, unique=True)"),
+        rows="INSERT INTO note (x) VALUES ('1.0'), ('1.00')",
+        actions_unsaid=True,
+        refused=("note_x", "id=1"),
+    ),
+    Case(
+        name="a unique index of some rows",
+        a=note("x = IntegerField()"),
+        b=note("x = IntegerField()")
+        + "Note.add_index(Note.index(Note.x, unique=True, name='one', where=Note.x > 5))",
+        rows="INSERT INTO note (x) VALUES (1), (1), (7), (7)",
+        actions_unsaid=True,
+        refused=("one", "id=3"),
+    ),
+    Case(
+        name="a default that a function of the models gives",
+        a=note("x = IntegerField()"),
+        b=note("x = IntegerField()", "y = IntegerField(default=lambda: 7)"),
+        rows="INSERT INTO note (x) VALUES (1)",
+        actions_unsaid=True,
+        query="SELECT y FROM note",
+        expected=((7,),),
+    ),
+    Case(
+        name="text becomes its bytes",
+        a=note("x = TextField()"),
+        b=note("x = BlobField()"),
+        rows=r"INSERT INTO note (x) VALUES ('a\b')",
+        actions_unsaid=True,
+        query="SELECT convert_from(x, 'UTF8') FROM note",
+        expected=((r"a\b",),),
+    ),
+    Case(
+        name="a column of a partitioned table",
+        a=note(
+            "a = IntegerField(primary_key=True)", meta="table_settings = ['PARTITION BY RANGE (a)']"
+        ),
+        b=note(
+            "a = IntegerField(primary_key=True)",
+            "b = IntegerField(null=True)",
+            meta="table_settings = ['PARTITION BY RANGE (a)']",
+        ),
+        actions=("add column",),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_changes_that_meet_go_well_or_are_refused(server: Server, case: Case) -> None:
+    """Nothing is lost on the way, and what cannot go well is known before it begins."""
+    prove(server, case)
