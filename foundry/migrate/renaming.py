@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from foundry.errors import MigrationError
+from foundry.errors import HistoryConflict
 from foundry.migrate.objects import (
     Column,
     Constraint,
@@ -95,7 +95,7 @@ def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[st
     around = set(left) & set(left.values())
     if around and set(left) == set(left.values()):
         listed = " and ".join(f'"{name}"' for name in sorted(left))
-        raise MigrationError(
+        raise HistoryConflict(
             f"{listed} only change names: rename by way of another name, in two migrations"
         )
     return left
