@@ -69,17 +69,30 @@ def test_a_truncated_pid_file_is_no_server(stopped: Path, text: str) -> None:
     assert 7 == kept(stopped)
 
 
+def command_of(pid: int) -> str:
+    """The name of the program a process runs."""
+    asked = ["ps", "-o", "comm=", "-p", str(pid)]
+    ran = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return ran.stdout.strip().rpartition("/")[2]
+
+
 def test_a_zombie_is_no_server(stopped: Path) -> None:
     """A pid file may name a process that ended and was never reaped."""
     parent = subprocess.Popen(
-        ["/bin/sh", "-c", "sleep 0 & echo $!; exec sleep 60"],
+        ["/bin/sh", "-c", "exec 3<&0; read line <&3 & echo $!; exec sleep 60"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         **as_owner(stopped),
     )
     try:
         assert parent.stdout
+        assert parent.stdin
         zombie = int(parent.stdout.readline())
+        # The shell would reap what ends before it has become another program.
+        assert eventually(lambda: "sleep" == command_of(parent.pid))
+        parent.stdin.write("\n")
+        parent.stdin.flush()
         assert eventually(lambda: state_of(zombie) == "Z")
         leave_pidfile(stopped, f"{zombie}\n{stopped}/pg18\n1700000000\n5432\n/tmp\n\n")
         assert 7 == kept(stopped)
