@@ -6,6 +6,7 @@ the statements can say where it is.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,12 @@ def _comment(kind: str, target: Node, text: str) -> tuple[Node, ...]:
 
 
 # No slots: `optional` leaves its mark on these.
-class Created:
+class Created(ABC):
     """Something made by statements."""
 
+    @abstractmethod
     def nodes(self) -> tuple[Node, ...]:
         """Return what makes the object, as nodes that may be rendered for other namespaces."""
-        raise NotImplementedError
 
     def statements(self) -> tuple[str, ...]:
         """Return what makes the object, in order."""

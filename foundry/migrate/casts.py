@@ -207,12 +207,8 @@ def _changed(before: Type, after: Type, types: tuple[str, str], column: str, ver
     if before.base in _RANK and after.base in _RANK:
         largest = 2 ** (15 if after.base == "smallint" else 31)
         return f"{column} NOT BETWEEN {-largest} AND {largest - 1}"
-    if before.base == after.base == "numeric" and len(after.modifier) == 2:
-        digits, scale = after.modifier
-        large = f"abs({column}) >= 1e{digits - scale}::numeric"
-        return f"{large} OR round({column}, {scale}) <> {column}"
     if version < 160000:
-        return ""
+        return _changed_numeric(after, column) if before.base == after.base == "numeric" else ""
     there = using(old, new, column) or f"{column}::{new}"
     back = using(new, old, f"({there})") or f"({there})::{old}"
     text = f"({column} #>> '{{}}')" if before.base in ("json", "jsonb") else f"{column}::text"
@@ -222,3 +218,11 @@ def _changed(before: Type, after: Type, types: tuple[str, str], column: str, ver
         f"CASE WHEN pg_catalog.pg_input_is_valid({text}, '{new}') "
         f"THEN ({back})::text IS DISTINCT FROM {column}::text ELSE {column} IS NOT NULL END"
     )
+
+
+def _changed_numeric(after: Type, column: str) -> str:
+    if len(after.modifier) != 2:
+        return ""
+    digits, scale = after.modifier
+    large = f"abs({column}) >= 1e{digits - scale}::numeric"
+    return f"{column} <> 'NaN' AND ({large} OR round({column}, {scale}) <> {column})"

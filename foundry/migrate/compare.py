@@ -24,10 +24,6 @@ class Change:
         key: Key = (self.after or self.before).key
         return key
 
-    def reverse(self) -> Change:
-        """Return the way back."""
-        return Change(before=self.after, after=self.before)
-
 
 def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
     """Return the objects that differ, in order of their keys.

@@ -246,8 +246,9 @@ def _implied(move: Move, change: Change) -> bool:
 
 
 def _of_partition(move: Move, key: Key) -> bool:
-    sides = [s.get(key) for s in (move.before, move.after)]
-    return all(table.partition_of for table in sides if table) and any(sides)
+    """A partition has its columns from its parent; attached or detached it keeps them."""
+    tables = (side.get(key) for side in (move.before, move.after))
+    return any(table.partition_of for table in tables if table)
 
 
 def _sorted(changes: list[Change], move: Move) -> list[Change]:

@@ -80,21 +80,28 @@ def _columns(
         yield from ((place, old, new) for old, new in done)
 
 
-def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[str, str]:
-    """Return the renames that are still to be done.
+def _free(pairs: Mapping[str, str], names: set[str]) -> dict[str, str]:
+    """Return the renames whose new name is free, or is given up by another one."""
+    left = dict(pairs)
+    while True:
+        found = {old: new for old, new in left.items() if new not in names or new in left}
+        if found == left:
+            return found
+        left = found
 
-    One is done where the new name is there and the old one is wanted for something else.
+
+def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[str, str]:
+    """Return the renames that are still to be done: the old name is there, the new one not.
+
     Names that only change places cannot be told from those that have, and are refused.
     """
-    left = {old: new for old, new in pairs.items() if old in names and new in after}
-    while True:
-        found = {o: n for o, n in left.items() if n not in names or n in left or o not in after}
-        if found == left:
-            break
-        left = found
-    around = set(left) & set(left.values())
-    if around and set(left) == set(left.values()):
-        listed = " and ".join(f'"{name}"' for name in sorted(left))
+    there = {old: new for old, new in pairs.items() if old in names and new in after}
+    left = _free(there, names)
+    circle = left
+    while any(new not in circle for new in circle.values()):
+        circle = {old: new for old, new in circle.items() if new in circle}
+    if circle:
+        listed = " and ".join(f'"{name}"' for name in sorted(circle))
         raise HistoryConflict(
             f"{listed} only change names: rename by way of another name, in two migrations"
         )
@@ -105,7 +112,7 @@ def _ordered(pairs: Mapping[str, str], names: Iterable[str]) -> Iterator[tuple[s
     """Yield renames so that each new name is free; a circle goes by way of another name."""
     left, taken = dict(pairs), set(names)
     while left:
-        free = next((old for old, new in left.items() if new not in taken or new not in left), None)
+        free = next((old for old, new in left.items() if new not in taken), None)
         if free is None:
             old, new = next(iter(left.items()))
             aside = f"{old.encode()[:55].decode(errors='ignore')}_before"
@@ -163,8 +170,7 @@ def _sequences(live: Snapshot, wanted: Snapshot) -> Iterator[tuple[Place, Place]
             moves.setdefault(found.namespace, {})[found.name] = new.name
     for namespace, pairs in sorted(moves.items()):
         names = {s.name for s in live.kind(Sequence) if s.namespace == namespace}
-        free = {old: new for old, new in pairs.items() if new not in names or new in pairs}
-        for old, name in _ordered(free, names):
+        for old, name in _ordered(_free(pairs, names), names):
             yield (namespace, old), (namespace, name)
 
 

@@ -48,10 +48,12 @@ def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
     changes = compare(live, wanted)
     way = _Way(live, wanted, standing, version)
     online = wanted.changed(add=[c.before for c in changes if _kept(c, way)])
+    # A partition that leaves has its columns already.
+    filled = standing - {t.place for t in live.kind(Table) if t.partition_of}
     deferred = tuple(
         c.after
         for c in changes
-        if isinstance(c.after, Column) and c.before is None and _needs_fill(c.after, standing)
+        if isinstance(c.after, Column) and c.before is None and _needs_fill(c.after, filled)
     )
     base = _base(way, online, changes, deferred)
     return Halts(labelled=labelled, base=base, online=online, deferred=deferred)
@@ -76,7 +78,7 @@ def _kept(change: Change, way: _Way) -> bool:
         case Table() | Sequence() | Function() | Enum() | Namespace():
             return True
         case Column():
-            return before.table not in standing or not before.generated
+            return before.table not in standing or not (before.generated or _joins(before, wanted))
         case Constraint() | Index() if _in_the_way(way, before):
             return False
         case Constraint(kind="FOREIGN KEY") if not _key_stays(before, live, wanted):
@@ -85,6 +87,12 @@ def _kept(change: Change, way: _Way) -> bool:
             return before.table not in standing or _on_dropped(before, live, wanted)
     table = getattr(before, "table", None) or getattr(before, "target", (None,))[1:3]
     return ("table", *table) in live and ("table", *table) not in wanted
+
+
+def _joins(column: Column, wanted: Snapshot) -> bool:
+    """True when its table becomes a partition, which has the columns of its parent."""
+    table = wanted.get(("table", *column.table))
+    return table is not None and table.partition_of is not None
 
 
 def _on_dropped(thing: Constraint | Index, live: Snapshot, wanted: Snapshot) -> bool:

@@ -12,7 +12,34 @@ TWO = note("x = IntegerField()", meta="table_name = 't'") + note(
     "x = IntegerField()", "w = TextField()", meta="table_name = 'u'", name="Other"
 )
 
+PARTED = note(
+    "a = IntegerField(null=True)",
+    meta="table_settings = ['PARTITION BY LIST (a)']; primary_key = False",
+)
+APART = PARTED + note(
+    "a = IntegerField(null=True)", meta="table_name = 'one'; primary_key = False", name="One"
+)
+JOINED = PARTED + "OBJECTS = [declare.Partition(Note, 'one', 'FOR VALUES IN (1)')]"
+
 CASES = (
+    Case(
+        name="a table becomes a partition",
+        a=APART,
+        b=JOINED,
+        rows="INSERT INTO one (a) VALUES (1)",
+        actions_unsaid=True,
+        query="SELECT a FROM note",
+        expected=((1,),),
+    ),
+    Case(
+        name="a partition becomes a table",
+        a=JOINED,
+        b=APART,
+        rows="INSERT INTO note (a) VALUES (1)",
+        actions_unsaid=True,
+        query="SELECT a FROM one",
+        expected=((1,),),
+    ),
     Case(
         name="tables hand their names on",
         a=TWO,
@@ -50,6 +77,17 @@ CASES = (
             meta="renames = {'y': 'x', 'x': 'y'}",
         ),
         refused_early=("only change names", "two migrations"),
+    ),
+    Case(
+        name="names that only change places, beside others",
+        a=note("x = IntegerField()", "y = IntegerField()", "v = IntegerField()"),
+        b=note(
+            "x = IntegerField()",
+            "y = IntegerField()",
+            "w = IntegerField()",
+            meta="renames = {'y': 'x', 'x': 'y', 'w': 'v'}",
+        ),
+        refused_early=('"x" and "y" only change names', "two migrations"),
     ),
     Case(
         name="a new column that would be unique with one value for all",

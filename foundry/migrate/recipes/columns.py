@@ -80,7 +80,7 @@ def identity_options(move: Move, found: Column) -> str:
 
 def _added(move: Move, after: Column, change: Change) -> Planned:
     table = after.table
-    if table not in move.standing and ("table", *table) not in move.before:
+    if ("table", *table) not in move.before:
         yield from _rest(move, _as_created(move, after), after, change)
         return
     first, phase = after, Phase.EXPRESSIONS if after.generated else Phase.COLUMNS

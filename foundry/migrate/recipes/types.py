@@ -19,6 +19,13 @@ def _step(action: str, sql: str, change: Change) -> Step:
     return Step(action=action, sql=sql, before=change.before, after=change.after)
 
 
+def _commented(target: str, change: Change) -> Planned:
+    old = change.before.comment if change.before else ""
+    if change.after and old != change.after.comment:
+        sql = f"COMMENT ON {target} IS {comment(change.after.comment)}"
+        yield Phase.COMMENTS, _step("comment", sql, change)
+
+
 def namespace(move: Move, change: Change) -> Planned:
     """Yield the steps of a namespace that comes or goes."""
     match change:
@@ -28,11 +35,7 @@ def namespace(move: Move, change: Change) -> Planned:
         case Change(before=Namespace(name=name), after=None):
             sql = f"DROP SCHEMA {quote(name)}"
             yield Phase.NAMESPACES_OFF, _step("drop namespace", sql, change)
-    old = change.before.comment if change.before else ""
-    if change.after and old != change.after.comment:
-        name, text = quote(change.after.name), comment(change.after.comment)
-        sql = f"COMMENT ON SCHEMA {name} IS {text}"
-        yield Phase.COMMENTS, _step("comment", sql, change)
+    yield from _commented(f"SCHEMA {quote(change.key[1])}", change)
 
 
 def extension(move: Move, change: Change) -> Planned:
@@ -69,11 +72,7 @@ def enum(move: Move, change: Change) -> Planned:
         case Change(before=Enum() as before, after=Enum() as after):
             if before.labels != after.labels:
                 yield from _relabelled(move, before, after, change)
-    old = change.before.comment if change.before else ""
-    if change.after and old != change.after.comment:
-        name, text = move.name(change.after.place), comment(change.after.comment)
-        sql = f"COMMENT ON TYPE {name} IS {text}"
-        yield Phase.COMMENTS, _step("comment", sql, change)
+    yield from _commented(f"TYPE {move.name((change.key[1], change.key[2]))}", change)
 
 
 def _created(move: Move, after: Enum) -> str:
@@ -118,11 +117,7 @@ def sequence(move: Move, change: Change) -> Planned:
             yield from _unsequenced(move, before, change)
         case Change(before=Sequence() as before, after=Sequence() as after):
             yield from _resequenced(move, before, after, change)
-    old = change.before.comment if change.before else ""
-    if change.after and old != change.after.comment:
-        name, text = move.name(change.after.place), comment(change.after.comment)
-        sql = f"COMMENT ON SEQUENCE {name} IS {text}"
-        yield Phase.COMMENTS, _step("comment", sql, change)
+    yield from _commented(f"SEQUENCE {move.name((change.key[1], change.key[2]))}", change)
 
 
 def _sequence(move: Move, after: Sequence, change: Change) -> Planned:
