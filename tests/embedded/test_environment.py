@@ -28,17 +28,17 @@ from foundry.errors import EmbeddedError
     ],
 )
 def test_variables_for_other_servers_do_no_harm(
-    data: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
 ) -> None:
     """The server is found, joined and asked all the same."""
     monkeypatch.setenv(name, value)
-    monkeypatch.setenv("FOUNDRY_DATA", str(data))
+    monkeypatch.setenv("FOUNDRY_DATA", str(stopped))
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.chdir(data.parent)
+    monkeypatch.chdir(tmp_path)
     connection = open_connection(resolve())
     assert ("foundry", "postgres") == (connection.info.dbname, connection.info.user)
     connection.close()
-    embedded.release(data)
+    embedded.release(stopped)
 
 
 def test_a_service_is_refused_in_words(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
