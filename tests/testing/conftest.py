@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 import pytest
+from support.processes import run_module
 from testing.engine import Programs
 
 import foundry
@@ -21,12 +23,12 @@ PLUGIN = "foundry.fixtures.plugin"
 Run = Callable[..., "Ended"]
 
 
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A pytest run that ended: exit code and what it printed."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code = done.returncode
-        self.out = done.stdout + done.stderr
+    code: int
+    out: str
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +59,13 @@ def ask(data: Path) -> Callable[..., list[tuple[object, ...]]]:
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, data: Path) -> Run:
-    """Run a suite of one file with the plugin, nothing of this suite's settings around it."""
+def stranger(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, data: Path) -> Run:
+    """Run a suite of one file with the plugin, nothing of this suite's settings around it.
 
-    def run(test: str, *arguments: str, **environment: str) -> Ended:
+    A fresh process has read no module yet, and takes longer.
+    """
+
+    def run(test: str, *arguments: str, fresh: bool = False, **environment: str) -> Ended:
         (tmp_path / "test_it.py").write_text(textwrap.dedent(test))
         if not (tmp_path / "pytest.ini").exists():
             (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
@@ -77,16 +82,23 @@ def stranger(tmp_path: Path, data: Path) -> Run:
             "DOCKER_HOST": "unix:///nowhere/docker.sock",
             "XDG_CACHE_HOME": str(tmp_path),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", *arguments],
-            cwd=tmp_path,
-            env=kept | environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        words = ["-p", PLUGIN, "-p", "no:cacheprovider", *arguments]
+        if fresh:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *words],
+                cwd=tmp_path,
+                env=kept | environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            return Ended(done.returncode, done.stdout + done.stderr)
+        said = tmp_path_factory.mktemp("said") / "it"
+        ended = run_module(
+            "pytest", words, folder=tmp_path, said=said, environment=kept | environment
         )
-        return Ended(done)
+        return Ended(ended.code, ended.out + ended.err)
 
     return run
 

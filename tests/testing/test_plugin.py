@@ -51,7 +51,8 @@ def test_a_suite_that_does_not_use_it_pays_nothing(stranger: Run, tmp_path: Path
         "    heavy = 'peewee psycopg2 docker hypothesis langgraph rich asyncpg'.split()\n"
         "    print('loaded:', [m for m in heavy if m in sys.modules])\n"
     )
-    ended = stranger("def test_it(): pass", "-s", DATABASE_URL="postgresql://u:pw@h.example:7/x")
+    url = "postgresql://u:pw@h.example:7/x"
+    ended = stranger("def test_it(): pass", "-s", fresh=True, DATABASE_URL=url)
     assert 0 == ended.code, ended.out
     assert "loaded: []" in ended.out
     assert "foundry: DATABASE_URL h.example:7\n" in ended.out

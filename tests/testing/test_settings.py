@@ -226,7 +226,7 @@ def test_a_model_without_a_database_is_explained(stranger: Run, tmp_path: Path) 
     def test_it():
         Note.create(body="a")
     """
-    assert said not in stranger(plain).out
+    assert said not in stranger(plain, fresh=True).out
     with_save = plain.replace("import Note", "import Note\n    from foundry.fixtures import saving")
     assert said in stranger(with_save).out
 
