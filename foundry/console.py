@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from peewee import DatabaseError, InterfaceError
 from rich.console import Console
@@ -18,6 +20,9 @@ from foundry.errors import FoundryError
 
 INTERRUPTED = 130
 """What a shell expects of a command ended by Ctrl-C."""
+
+TERMINATED = 143
+"""What a shell expects of a command ended by SIGTERM."""
 
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^\s]*(@)|(password=)\S+", re.IGNORECASE)
 
@@ -50,8 +55,33 @@ def say(console: Console, line: str) -> None:
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: what is open is closed and dropped as after Ctrl-C."""
+
+
 def exit_code_of(run: Callable[[], int], *, verbose: bool = False) -> int:
     """Call `run` and return its exit code; an error becomes one line on stderr."""
+    with _terminating():
+        return _exit_code_of(run, verbose=verbose)
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    def stop(*_: object) -> NoReturn:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_code_of(run: Callable[[], int], *, verbose: bool) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is no reason to stop a migration.
         with suppress(AttributeError):
@@ -70,7 +100,8 @@ def exit_code_of(run: Callable[[], int], *, verbose: bool = False) -> int:
         return 0
     except KeyboardInterrupt as error:
         told = "interrupted; the same command takes up where this one stopped"
-        return _ended(error, INTERRUPTED, told, verbose=verbose)
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        return _ended(error, code, told, verbose=verbose)
     except Exception as error:
         # A defect of foundry or of a file it ran. The text may hold anything, the type not.
         told = f"unexpected {type(error).__name__}; run with -v to see where"

@@ -60,7 +60,7 @@ class NoScratch(FoundryError):
 
 
 class LockTimeout(FoundryError):
-    """Another runner held the lock for longer than `--wait`."""
+    """Another session held a lock for longer than one may wait."""
 
 
 class HistoryConflict(Refused):

@@ -9,8 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from peewee import Database
+from peewee import Database, OperationalError
+from psycopg2 import errors
 
+from foundry.errors import LockTimeout
 from foundry.migrate.assemble import assemble
 from foundry.migrate.reading import Reading, Row, called
 from foundry.migrate.snapshot import Snapshot
@@ -84,6 +86,13 @@ def _settings(database: Database, search_path: Sequence[str]) -> Iterator[None]:
         try:
             _rows(database, "path", path=list(search_path))
             yield
+        except OperationalError as error:
+            if isinstance(error.__cause__ or error.__context__, errors.LockNotAvailable):
+                raise LockTimeout(
+                    "another session has locked a table whose definition is to be read: run it "
+                    "again when that one is done"
+                ) from error
+            raise
         finally:
             point.rollback(begin=False)
 

@@ -15,6 +15,7 @@ _ADVICE = {
     "42501": "; run it as a role that owns the tables and may create in the schema",
     "25006": "; the session is read-only: use the primary, or turn off "
     "default_transaction_read_only",
+    "53200": "; raise max_locks_per_transaction of the server, or run one command at a time",
     "53100": "; free space on the server and run it again",
     "57P01": "; the server ended the connection: run it again",
 }
@@ -59,6 +60,8 @@ def _server_said(error: psycopg2.Error) -> str:
     if state.startswith("22"):
         # Data exceptions quote the value: 'invalid input syntax for type integer: "…"'.
         primary = re.sub(r'"[^"]*"', '"…"', primary)
+    if "row-level security" in primary:
+        return f"{primary}; run it as a role with BYPASSRLS"
     return primary + _ADVICE.get(state, "")
 
 

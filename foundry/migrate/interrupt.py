@@ -1,4 +1,4 @@
-"""Ctrl-C while the server works: the statement is cancelled, not waited for."""
+"""Ctrl-C or SIGTERM while the server works: the statement is cancelled, not waited for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg2.extensions import connection
 
 @contextmanager
 def cancelling(conn: connection) -> Iterator[None]:
-    """Cancel what `conn` runs when SIGINT comes during the block.
+    """Cancel what `conn` runs when SIGINT or SIGTERM comes during the block.
 
     libpq waits for the server without looking at signals, and Python's own handler runs
     only when it returns. The wake-up descriptor is written to at once.
@@ -38,7 +38,7 @@ def cancelling(conn: connection) -> Iterator[None]:
 
 def _watch(reader: socket.socket, conn: connection) -> None:
     while number := reader.recv(1):
-        if number[0] == signal.SIGINT:
+        if number[0] in (signal.SIGINT, signal.SIGTERM):
             # The connection may just have been closed: then there is nothing to cancel.
             with suppress(psycopg2.Error):
                 conn.cancel()

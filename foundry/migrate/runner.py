@@ -30,10 +30,12 @@ Report = Callable[[str], None]
 
 # A file may have changed these for its own session (pg_dump's output sets search_path);
 # what comes after it starts as the first one did. Dollar quoting aside, every literal we
-# send relies on standard_conforming_strings.
+# send relies on standard_conforming_strings, and the driver reads no other DateStyle. Rows that
+# row security hides would be in nobody's way and in no maximum: the server refuses instead.
 _SESSION = (
-    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC';"
-    " SET standard_conforming_strings = on"
+    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
+    " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
+    " SET row_security = off"
 )
 
 

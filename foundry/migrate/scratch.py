@@ -18,7 +18,8 @@ from foundry.database import Database, Target, open_connection, resolve
 from foundry.errors import DatabaseMissing, EmbeddedError, FoundryError, NoScratch
 
 _NAME = re.compile(r"foundry_scratch_([0-9a-f]{8,})_[0-9a-f]{8}")
-_HOUR = 3600
+# Between its creation and its first session; afterwards the session says that a run lives.
+_MINUTE = 60
 
 _LIKE = """
 SELECT current_setting('server_version_num')::int / 10000,
@@ -142,7 +143,7 @@ def _drop_leftovers(conn: connection) -> None:
         cursor.execute(_LEFT)
         for name, now in cursor.fetchall():
             found = _NAME.fullmatch(name)
-            if found and now - int(found.group(1), 16) > _HOUR:
+            if found and now - int(found.group(1), 16) > _MINUTE:
                 # Another run may be dropping it, too.
                 with suppress(psycopg2.Error):
                     cursor.execute(_dropping(name))

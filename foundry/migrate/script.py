@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from peewee import ForeignKeyField, Model, sort_models  # type: ignore[attr-defined]
@@ -40,8 +41,9 @@ from foundry.migrate.objects import Column, Constraint, Key, Place
 from foundry.migrate.objects import Enum as EnumType
 from foundry.migrate.objects import Index as LiveIndex
 from foundry.migrate.snapshot import Snapshot
-from foundry.migrate.wording import is_one_statement
+from foundry.migrate.wording import clipped, is_one_statement
 
+_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
 _WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 
 
@@ -224,7 +226,7 @@ def _of_object(thing: Created | Index, texts: Sequence[str]) -> Iterable[Stateme
         if isinstance(thing, MaterializedView):
             # Its query must not be run on the tables it reads.
             text = re.sub(r"WITH DATA\Z", "WITH NO DATA", text)
-        yield Statement(label=label, sql=text, raw=not text.startswith("COMMENT ON "))
+        yield Statement(label=label, sql=text)
 
 
 def label_of(thing: Created | Index) -> str:
@@ -313,7 +315,8 @@ def _only_absent(setting: Setting, schema: Schema, model: type[Model]) -> bool:
 
 def _names(text: str) -> Iterable[str]:
     for quoted, plain in _WORD.findall(text):
-        yield quoted.replace('""', '"') if quoted else plain.lower()
+        # The server folds nothing but ASCII.
+        yield clipped(quoted.replace('""', '"') if quoted else plain.translate(_FOLD))
 
 
 def _made_stubs(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import peewee
+import psycopg2
 import pytest
 from support.server import Server
 
 from foundry.database import Target
+from foundry.errors import LockTimeout
 from foundry.migrate import catalog
 from foundry.migrate.objects import (
     Column,
@@ -866,3 +869,12 @@ def test_a_snapshot_finds_what_was_changed() -> None:
     assert ["text"] == [c.type for c in changed.of_table(Column, ("n", "t"))]
     assert ((a, b), ()) == (first.kind(Column), changed.of_table(Column, ("n", "u")))
     assert first == changed.changed(add=[a, b])
+
+
+def test_a_table_that_is_locked_is_not_waited_for_long(database: Counting, empty: Target) -> None:
+    """What would wait behind the lock would keep others waiting in its turn."""
+    run(database, "CREATE TABLE t (v text DEFAULT 'x')", "CREATE VIEW w AS TABLE t")
+    with closing(psycopg2.connect(**empty.params)) as other:
+        other.cursor().execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(LockTimeout, match="another session has locked a table"):
+            live(database)

@@ -202,8 +202,9 @@ def test_the_switch_for_the_jsonb_indexes_is_an_option_in_the_config(
     command("verify", "--database", url_of(empty), code=0)
 
 
-def test_ctrl_c_leaves_nothing_behind_and_says_so(
-    empty: Target, command: Command, directory: Path, tmp_path: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_behind_and_says_so(
+    empty: Target, directory: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     """The transaction is rolled back and the lock is free."""
     write(directory, "0001_a", "CREATE TABLE a (id int); SELECT pg_sleep(60)")
@@ -222,9 +223,9 @@ def test_ctrl_c_leaves_nothing_behind_and_says_so(
         "SELECT FROM pg_stat_activity WHERE query LIKE %s"
         " AND state = 'active' AND pid <> pg_backend_pid()",
     )
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert 130 == process.returncode
+    assert code == process.returncode
     assert "error: interrupted" in err
     assert "Traceback" not in err
     assert "a" not in tables(empty)

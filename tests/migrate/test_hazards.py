@@ -449,10 +449,12 @@ def test_a_rule_says_what_the_server_does(case: Case, standing: Target) -> None:
         ("drop index concurrently", 'DROP INDEX CONCURRENTLY "t_s"'),
     ],
 )
-def test_concurrent_work_lets_writers_write(action: str, statement: str, standing: Target) -> None:
+def test_concurrent_work_lets_writers_write(action: str, statement: str, empty: Target) -> None:
     """Seen from outside, while it waits for a transaction that has the table open."""
     step = Step(action=action, sql=statement, after=INDEX)
-    with session(standing) as writer, session(standing) as builder:
+    # Of its own: what is cancelled leaves an INVALID index.
+    with session(empty) as writer, session(empty) as builder:
+        writer.execute(SETUP)
         writer.execute(_TABLES)
         tables = dict(writer.fetchall())
         writer.execute("BEGIN; UPDATE t SET n = n; SELECT pg_current_xact_id()")

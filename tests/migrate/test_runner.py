@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playhouse.migrations import Migration as StockMigration
 from playhouse.migrations import Runner as StockRunner
+from support.differ import execute
 from support.migrations import rows, settings, table, tables, up, url_of, write
 from support.server import Server
 
@@ -440,13 +441,6 @@ def test_showing_sql_never_opens_another_connection(empty: Target, directory: Pa
     assert set() == tables(empty)
 
 
-def execute(target: Target, statement: str) -> None:
-    database = connect(url_of(target), bind=False)
-    with database.connection_context():
-        database.execute_sql(statement)
-    database.close_all()
-
-
 def test_ten_runs_at_once_apply_every_file_once_and_all_succeed(
     empty: Target, directory: Path
 ) -> None:
@@ -510,3 +504,33 @@ def test_a_waiting_run_takes_over_when_the_holder_is_gone(empty: Target, directo
         other.connection().close()
     other.close_all()
     assert [("0001_a",)] == applied
+
+
+def test_the_date_style_of_a_database_is_no_obstacle(empty: Target, directory: Path) -> None:
+    """The driver reads ISO alone, and RESET ALL brings the database's own back."""
+    execute(empty, f"ALTER DATABASE \"{empty.dbname}\" SET datestyle = 'SQL, DMY'")
+    execute(empty, f"ALTER DATABASE \"{empty.dbname}\" SET intervalstyle = 'iso_8601'")
+    table(directory, "0001_a", "a")
+    assert ("0001_a",) == up(empty, directory)
+    assert [("0001_a", State.APPLIED)] == states(empty, directory)
+
+
+def test_rows_that_row_security_hides_are_not_passed_over(
+    empty: Target, server: Server, directory: Path
+) -> None:
+    """They would be in nobody's way, until they are."""
+    with server.role() as role:
+        execute(
+            empty,
+            "CREATE TABLE t (id int, tenant text)",
+            "INSERT INTO t VALUES (NULL, 'x')",
+            "ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "CREATE POLICY p ON t USING (tenant = current_setting('app.tenant', true))",
+            f'ALTER TABLE t OWNER TO "{role}"',
+            f'GRANT CREATE ON SCHEMA public TO "{role}"',
+        )
+        checks = "checks = (('t.id NOT NULL', 'SELECT tenant FROM t WHERE id IS NULL LIMIT 3'),)"
+        write(directory, "0001_a", "ALTER TABLE t ALTER id SET NOT NULL", head=checks)
+        with pytest.raises(MigrationError, match="run it as a role with BYPASSRLS"):
+            up(resolve(server.url_as(role, empty.dbname)), directory)
+        execute(empty, f'REASSIGN OWNED BY "{role}" TO CURRENT_USER', f'DROP OWNED BY "{role}"')

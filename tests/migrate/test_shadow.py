@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime
 from typing import Any
 
@@ -259,6 +260,46 @@ def test_tables_of_others_are_only_read(
     assert ["song"] == [t.name for t in snapshot.kind(Table)]
     (found,) = (c for c in snapshot.kind(Constraint) if c.kind == "FOREIGN KEY")
     assert (("public", "author"), "author_pkey") == (found.references, found.index)
+
+
+@pytest.mark.parametrize("name", ["Über", "x" * 70], ids=["folded", "clipped"])
+def test_names_are_found_as_the_server_reads_them(
+    db: Database, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It folds nothing but ASCII, and keeps 63 bytes."""
+    db.execute_sql(f"CREATE TABLE {name} (id int PRIMARY KEY)")
+
+    class Song(Base):
+        other = IntegerField()
+
+        class Meta:
+            constraints = (SQL(f"CONSTRAINT to_it FOREIGN KEY (other) REFERENCES {name}(id)"),)
+
+    seen: list[Any] = []
+    real = catalog.read
+
+    def looking(database: Any, *args: Any, **kwargs: Any) -> Snapshot:
+        seen.extend(database.execute_sql(LOCKS).fetchall())
+        return real(database, *args, **kwargs)
+
+    live = read(db)
+    monkeypatch.setattr("foundry.migrate.shadow.catalog.read", looking)
+    wanted(db, [Song], live=live)
+    assert [] == seen
+
+
+def test_a_comment_that_names_a_namespace_never_reaches_it(db: Database, empty: Target) -> None:
+    """The comments of a view are its author's."""
+    db.execute_sql("CREATE TABLE other (id int)")
+    view = declare.View(
+        name="seen",
+        create="CREATE VIEW seen AS SELECT 1 AS one",
+        comments=("COMMENT ON TABLE public.other IS 'x'",),
+    )
+    with closing(psycopg2.connect(**empty.params)) as session:
+        session.cursor().execute("LOCK TABLE other IN SHARE UPDATE EXCLUSIVE MODE")
+        found = wanted(db, declare.Schema(models=[], objects=[view]), live=read(db)).snapshot
+    assert ["seen"] == [v.name for v in found.kind(View)]
 
 
 def test_a_reference_to_nothing_is_refused(db: Database) -> None:
