@@ -8,10 +8,13 @@ SQLAlchemy's models are written from the same description. Each contender makes 
 and is run as a process of its own, `--peers` being the Python that has Alembic. Ours is run
 four times: "cold" has no record of what the server made of the models, so that all of them are
 built in a shadow; "warm" has the one that `up` leaves; both once without a difference and once
-with one column changed. Before the rounds every process runs once.
+with one column changed, which is one table to build beside the record. Before the rounds every
+process runs once. From 1000 tables on there is one round and nothing before it, unless --rounds
+says otherwise. What is done is told on stderr as it goes.
 
 Prints a Markdown table for each number of tables: median and range of the wall time, that time
-against Alembic's and against pg_dump's, the statements sent and the largest memory.
+against Alembic's and against pg_dump's, the processor's time of the client alone (the median;
+it hardly depends on what else the machine does), the statements sent and the largest memory.
 """
 
 from __future__ import annotations
@@ -108,6 +111,10 @@ with database.bind_ctx(models):
 """
 
 
+_MANY = 1000
+"""Of so many tables one look takes long enough to be measured once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     """A process to be measured; `cold`: the record is taken away before it runs."""
@@ -118,6 +125,8 @@ class Contender:
     cold: bool = False
     counts: bool = True
     seconds: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    """Seconds of processor time."""
     statements: list[str] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
@@ -168,8 +177,18 @@ def databases(server: Target, *names: str) -> Iterator[None]:
         run("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
 
-def process(command: tuple[str, ...], folder: Path) -> tuple[float, int, str]:
-    """Run; return wall seconds, the largest memory in kB and the last line of stderr."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a process took; memory in kB, and the last line of stderr."""
+
+    seconds: float
+    own: float
+    memory: int
+    said: str
+
+
+def process(command: tuple[str, ...], folder: Path) -> Run:
+    """Run it to its end."""
     paths = [str(folder), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
     if command[0] != sys.executable:
@@ -188,7 +207,8 @@ def process(command: tuple[str, ...], folder: Path) -> tuple[float, int, str]:
     if running.returncode:
         raise SystemExit(f"{command[:3]} failed: {text}")
     memory = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
-    return took, memory, (text.splitlines() or [""])[-1]
+    own, said_last = usage.ru_utime + usage.ru_stime, (text.splitlines() or [""])[-1]
+    return Run(seconds=took, own=own, memory=memory, said=said_last)
 
 
 def url_of(target: Target, dbname: str) -> str:
@@ -249,13 +269,15 @@ def record(server: Target, folder: Path, *, wanted: bool) -> None:
 def measure(tables: int, rounds: int, server: Target, peers: str) -> list[Contender]:
     """Run all in turn, the order alternating, after one round that does not count."""
     found = contenders(tables, server, peers)
+    first = 1 if tables >= _MANY else 0
     with tempfile.TemporaryDirectory(prefix="foundry-bench-") as name:
         folder = Path(name)
         with databases(server, "diff_peewee", "diff_alembic"):
+            tell(f"{tables} tables are made")
             prepare(tables, server, peers, folder)
-            record(server, folder, wanted=True)
-            for number in range(rounds + 1):
+            for number in range(first, rounds + 1):
                 warm = [c for c in found if not c.cold]
+                tell(f"round {number} of {rounds}")
                 record(server, folder, wanted=True)
                 once(warm[:: -1 if number % 2 else 1], folder, counts=number > 0)
                 record(server, folder, wanted=False)
@@ -266,25 +288,33 @@ def measure(tables: int, rounds: int, server: Target, peers: str) -> list[Conten
 def once(some: list[Contender], folder: Path, *, counts: bool) -> None:
     """One round of some of them."""
     for contender in some:
-        seconds, memory, said = process(contender.command, folder)
+        run = process(contender.command, folder)
+        tell(f"    {contender.name}: {run.seconds:.2f} s")
         if counts:
-            contender.seconds.append(seconds)
-            contender.memory.append(memory)
-            contender.statements.append(said if contender.counts else "")
+            contender.seconds.append(run.seconds)
+            contender.own.append(run.own)
+            contender.memory.append(run.memory)
+            contender.statements.append(run.said if contender.counts else "")
+
+
+def tell(what: str) -> None:
+    """Say how far it is."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def show(tables: int, found: list[Contender]) -> None:
     """Print one table."""
+    rounds = len(found[0].seconds)
     medians = {c.name: statistics.median(c.seconds) for c in found}
-    print(f"\n{tables} tables\n")
-    print("| | s | of Alembic | of pg_dump | statements | MB |")
-    print("|---|---|---|---|---|---|")
+    print(f"\n{tables} tables, {rounds} round{'s' if rounds > 1 else ''}\n")
+    print("| | s | of Alembic | of pg_dump | s of the client | statements | MB |")
+    print("|---|---|---|---|---|---|---|")
     for c in found:
         took = medians[c.name]
         print(
             f"| {c.name} | {took:.2f} ({min(c.seconds):.2f} to {max(c.seconds):.2f}) "
             f"| {took / medians['Alembic']:.2f} | {took / medians['pg_dump']:.1f} "
-            f"| {c.statements[-1]} | {max(c.memory) / 1024:.0f} |",
+            f"| {statistics.median(c.own):.2f} | {c.statements[-1]} | {max(c.memory) / 1024:.0f} |",
             flush=True,
         )
 
@@ -294,15 +324,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", metavar="URL", help="a server (default: the embedded one)")
     parser.add_argument("--tables", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="default: 5, and 1 from 1000 tables on")
     parser.add_argument("--peers", default=sys.executable, help="the Python that has Alembic")
     options = parser.parse_args()
     server = resolve(options.database or embedded.acquire().url())
     with closing(open_connection(server, dbname="postgres")) as connection:
         version = connection.info.parameter_status("server_version")
-    print(f"PostgreSQL {version}, Python {sys.version.split()[0]}, {options.rounds} rounds")
+    print(f"PostgreSQL {version}, Python {sys.version.split()[0]}")
     for tables in options.tables:
-        show(tables, measure(tables, options.rounds, server, options.peers))
+        rounds = options.rounds or (1 if tables >= _MANY else 5)
+        show(tables, measure(tables, rounds, server, options.peers))
 
 
 if __name__ == "__main__":

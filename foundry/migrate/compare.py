@@ -30,8 +30,15 @@ def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
 
     Constraints and indexes that only have another name come as one change.
     """
-    gone = [o for key, o in before.objects.items() if _differs(o, after)]
-    new = [o for key, o in after.objects.items() if _differs(o, before)]
+    there = after.objects.get
+    left = {
+        key: o
+        for key, o in before.objects.items()
+        # Snapshots of one plan share most of their objects.
+        if (same := there(key)) is not o and same != o
+    }
+    gone = list(left.values())
+    new = [o for key, o in after.objects.items() if key in left or key not in before.objects]
     pairs = _settled(dict(_paired(gone, new)))
     taken = set(pairs.values())
     changes = [Change(before=b, after=after.objects[pairs[b.key]]) for b in gone if b.key in pairs]
@@ -42,10 +49,6 @@ def compare(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
     met = {c.before.key for c in changes if c.after is not None and c.before.key == c.after.key}
     changes += [Change(before=None, after=a) for a in new if a.key not in taken | met]
     return tuple(sorted(changes, key=lambda c: c.key))
-
-
-def _differs(thing: Object, other: Snapshot) -> bool:
-    return other.objects.get(thing.key) != thing
 
 
 def _settled(pairs: dict[Key, Key]) -> dict[Key, Key]:

@@ -159,10 +159,10 @@ class History:
         for file in new:
             self._step.insert(name=file.name, step=_WAITED, digest=file.digest).execute()
 
-    def recall(self, digest: str) -> str | None:
-        """Return the text that was kept last, if it was kept under that digest."""
+    def recall(self) -> tuple[str, str] | None:
+        """Return the digest and the text that were kept last, if any were."""
         try:
-            return next((s.note for s in self._steps(_WANTED) if s.digest == digest), None)
+            return next(((s.digest, s.note or "") for s in self._steps(_WANTED)), None)
         except PeeweeException:
             # Who may not read the table does without.
             return None

@@ -147,7 +147,7 @@ def remember(runner: Runner, project: Project) -> str | None:
             live=live,
             externals={p.name: p.there for p in runner.progress()},
             options=project.settings.options,
-            known=lambda digest: history.recall(digest) is not None,
+            recall=history.recall,
         )
         if made is not None:
             history.keep(*made)

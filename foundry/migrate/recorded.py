@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import resources
 from operator import attrgetter
 from typing import Any, get_args
 
-from foundry.migrate.objects import Object
+from foundry.migrate.objects import Object, Place
 from foundry.migrate.snapshot import Snapshot
 
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Object)}
 _NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in _KINDS.values()}
 # MISSING is equal to nothing that a row holds.
 _DEFAULTS = {kind: tuple(f.default for f in fields(kind)) for kind in _KINDS.values()}
-_READERS = ("assemble", "catalog", "objects", "reading", "recorded", "snapshot")
+_READERS = (
+    *("assemble", "catalog", "objects", "parts", "portion", "reading", "recorded", "snapshot"),
+)
 
 
 @cache
@@ -44,27 +46,53 @@ def digest(parts: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def dumped(snapshot: Snapshot) -> str:
-    """Write a snapshot as text; `loaded` makes an equal one of it, attribute by attribute."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Numbers for what a server is told: of each table, and of all that tables have in common."""
+
+    common: str = ""
+    tables: Mapping[Place, str] = field(default_factory=dict)
+    """In the order they are made."""
+
+    @property
+    def whole(self) -> str:
+        """A number for everything."""
+        return digest([self.common, *(f"{place} {self.tables[place]}" for place in self.tables)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a server made, and what it was told."""
+
+    snapshot: Snapshot
+    parts: Parts = field(default_factory=Parts)
+
+
+def dumped(record: Record) -> str:
+    """Write a record as text; `loaded` makes an equal one of it, attribute by attribute."""
     rows: dict[str, list[list[Any]]] = {}
-    for one in snapshot:
+    for one in record.snapshot:
         kind = type(one)
         row = [getattr(one, name) for name in _NAMES[kind]]
         defaults = _DEFAULTS[kind]
         while row and row[-1] == defaults[len(row) - 1]:
             row.pop()
         rows.setdefault(kind.__name__, []).append(row)
-    return json.dumps([release(), rows], ensure_ascii=False, separators=(",", ":"))
+    tables = [[*place, number] for place, number in record.parts.tables.items()]
+    whole = [release(), record.parts.common, tables, rows]
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
 
 
-def loaded(text: str) -> Snapshot | None:
+def loaded(text: str) -> Record | None:
     """Read what `dumped` wrote; None when another release did, or somebody else."""
     try:
-        written_by, rows = json.loads(text)
+        written_by, common, tables, rows = json.loads(text)
         if written_by != release():
             return None
-        return Snapshot.of(_made(_KINDS[name], row) for name, some in rows.items() for row in some)
-    except (ValueError, TypeError, KeyError, IndexError):
+        made = (_made(_KINDS[name], row) for name, some in rows.items() for row in some)
+        numbers = {(namespace, name): number for namespace, name, number in tables}
+        return Record(snapshot=Snapshot.of(made), parts=Parts(common=common, tables=numbers))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from peewee import ForeignKeyField, Model, sort_models  # type: ignore[attr-defined]
@@ -26,7 +25,7 @@ from foundry.created import (
     rendered,
 )
 from foundry.declare import External, Index, Schema, needs
-from foundry.errors import DeclarationError, MigrationError
+from foundry.errors import DeclarationError
 from foundry.migrate import externals as external_tables
 from foundry.migrate.declared import (
     Bind,
@@ -37,14 +36,11 @@ from foundry.migrate.declared import (
     spoken,
 )
 from foundry.migrate.extensions import used_extensions
-from foundry.migrate.objects import Column, Constraint, Key, Place
 from foundry.migrate.objects import Enum as EnumType
-from foundry.migrate.objects import Index as LiveIndex
+from foundry.migrate.objects import Key, Place
 from foundry.migrate.snapshot import Snapshot
-from foundry.migrate.wording import clipped, is_one_statement
-
-_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
-_WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
+from foundry.migrate.stubs import anew, copy
+from foundry.migrate.wording import is_on, is_one_statement, names_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +51,10 @@ class Statement:
     sql: str
     raw: bool = True
     """False where no SQL of the author's is in it."""
+    table: Place | None = None
+    """The model's table that it makes, or is on."""
+    shape: bool = True
+    """True where other tables may rest on it; of no table, where it rests on none itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,9 @@ class Setting:
             return known.get(needed, False)
 
         used = dict.fromkeys((default, *_namespaces(schema)))
-        stands_for = {name: f"{token}_{number}" for number, name in enumerate(used)}
+        # SQL without a namespace finds tables of the whole path.
+        stood_for = dict.fromkeys((*used, *(name for name in path if name in namespaces)))
+        stands_for = {name: f"{token}_{number}" for number, name in enumerate(stood_for)}
         return cls(
             database=database,
             bind=bind,
@@ -161,7 +163,12 @@ def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
     before, after = schema.ordered(setting.absent)
     declared = {id(o): writing.declared(o) for o in (*before, *after)}
     middle = _of_one_each(_tables(built))
-    objects = [s for o in after for s in _of_object(o, declared[id(o)])]
+    covered = {t.place for t in built}
+    objects = [
+        replace(s, **_place_of(o, declared[id(o)][0], _covered(o, setting, covered)))
+        for o in after
+        for s in _of_object(o, declared[id(o)])
+    ]
     first = [s for o in before for s in _of_object(o, declared[id(o)])]
     stubs = _stubs(
         setting, schema, built=built, texts=[s.sql for s in (*first, *middle, *objects) if s.raw]
@@ -194,19 +201,25 @@ def _tables(built: Sequence[Built]) -> Iterable[Statement]:
     # Keys come last: then tables may refer to each other, and to unique indexes.
     for table in built:
         label = spoken(table.model)
-        for text in (*table.sequences, table.create):
+        for text in table.sequences:
             yield Statement(label=label, sql=text)
+        yield Statement(label=label, sql=table.create, table=table.place)
     for table in built:
         for text in table.indexes:
-            yield Statement(label=f"index of {spoken(table.model)}", sql=text)
+            own = is_on(text, table.place[1])
+            label, place = f"index of {spoken(table.model)}", table.place if own else None
+            yield Statement(label=label, sql=text, table=place, shape=own)
     for table in built:
         if table.keys:
             adds = ", ".join(f"ADD {key}" for key in table.keys)
-            label = f"foreign key of {spoken(table.model)}"
-            yield Statement(label=label, sql=f"ALTER TABLE {table.table} {adds}")
+            label, text = (
+                f"foreign key of {spoken(table.model)}",
+                f"ALTER TABLE {table.table} {adds}",
+            )
+            yield Statement(label=label, sql=text, table=table.place, shape=False)
         for text in table.comments:
             label = f"comment of {spoken(table.model)}"
-            yield Statement(label=label, sql=text, raw=False)
+            yield Statement(label=label, sql=text, raw=False, table=table.place)
 
 
 def _of_one_each(statements: Iterable[Statement]) -> list[Statement]:
@@ -247,6 +260,21 @@ def model_of(thing: object) -> type[Model] | None:
     if isinstance(thing, Grant) and isinstance(thing.on, type):
         return thing.on
     return None
+
+
+def _place_of(thing: Created | Index, text: str, table: Place | None) -> dict[str, Any]:
+    # A trigger is in the author's words, and may be on another table than its model's.
+    if table is None or (isinstance(thing, Trigger) and not is_on(text, table[1])):
+        return {"table": None, "shape": False}
+    return {"table": table, "shape": isinstance(thing, (Index, Partition))}
+
+
+def _covered(thing: object, setting: Setting, covered: Collection[Place]) -> Place | None:
+    model = model_of(thing)
+    if model is None:
+        return None
+    place = setting.naming.place(model._meta.schema, model._meta.table_name)
+    return place if place in covered else None
 
 
 def _referred(schema: Schema) -> list[type[Model]]:
@@ -299,7 +327,7 @@ def _stubs(
             )
     others = setting.tables - covered - made
     if others:
-        words = {found for text in texts for found in _names(text)}
+        words = {found for text in texts for found in names_in(text)}
         stubs |= {place for place in others if place[1] in words}
     if any(place not in setting.tables for place in stubs):
         stubs |= external
@@ -313,12 +341,6 @@ def _only_absent(setting: Setting, schema: Schema, model: type[Model]) -> bool:
     return all(setting.absent(user) for user in users)
 
 
-def _names(text: str) -> Iterable[str]:
-    for quoted, plain in _WORD.findall(text):
-        # The server folds nothing but ASCII.
-        yield clipped(quoted.replace('""', '"') if quoted else plain.translate(_FOLD))
-
-
 def _made_stubs(
     setting: Setting, stubs: Sequence[Place], *, live: Snapshot, made: Sequence[Created | Index]
 ) -> Iterable[Statement]:
@@ -327,8 +349,9 @@ def _made_stubs(
     for number, place in enumerate(stubs):
         label = f'table "{place[1]}", which no model covers,'
         if place in setting.tables:
-            make = _copy if setting.copied else _anew
-            for text in make(setting, place, number=number, live=live):
+            naming = setting.naming
+            copied = setting.copied
+            for text in copy(naming, place, number) if copied else anew(naming, place, live):
                 yield Statement(label=label, sql=text, raw=False)
     lacking = {place[1] for place in stubs if place not in setting.tables}
     for external in setting.externals:
@@ -336,33 +359,6 @@ def _made_stubs(
             state = external_tables.progress(setting.database, external)
             for text in external_tables.statements(state):
                 yield Statement(label=f"the {external.name} tables", sql=text, raw=False)
-
-
-def _copy(setting: Setting, place: Place, *, number: int, live: Snapshot) -> Iterable[str]:
-    """Copy a table's columns and unique keys; ACCESS SHARE is all the lock this takes."""
-    # Names of copied indexes come from the table's name, and must not be those of the models.
-    token = setting.naming.stands_for[setting.naming.default]
-    path = setting.naming.path(*place)
-    interim = rendered(Named("".join(path[:-1]) or None, f"{token}_{number}"))
-    yield f"CREATE TABLE {interim} (LIKE {rendered(Named(*place))} INCLUDING INDEXES)"
-    yield f"ALTER TABLE {interim} RENAME TO {rendered(Named(None, place[1]))}"
-
-
-def _anew(setting: Setting, place: Place, *, number: int, live: Snapshot) -> Iterable[str]:
-    name = rendered(Named(None, place[1]))
-    table = name if place[0] == setting.naming.default else rendered(Named(*place))
-    columns = live.of_table(Column, place)
-    if not columns:
-        raise MigrationError(f"table {name} cannot be read: grant USAGE on its namespace")
-    parts = [f"{rendered(Named(None, c.name))} {c.type}" for c in columns]
-    for key in live.of_table(Constraint, place):
-        if key.kind in ("PRIMARY KEY", "UNIQUE"):
-            parts.append(f"CONSTRAINT {rendered(Named(None, key.name))} {key.definition}")
-    yield f"CREATE TABLE {table} ({', '.join(parts)})"
-    for index in live.of_table(LiveIndex, place):
-        if index.unique and not index.predicate and index.keys:
-            made = rendered(Named(None, index.name))
-            yield f"CREATE UNIQUE INDEX {made} ON {table} {index.definition}"
 
 
 def _live_types(live: Snapshot, declared: set[Key | None]) -> Iterable[Statement]:

@@ -11,7 +11,7 @@ import re
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +23,11 @@ from foundry.declare import Schema
 from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.declared import bind_with
+from foundry.migrate.failure import told
 from foundry.migrate.objects import Column, Constraint, Index
-from foundry.migrate.recorded import digest, dumped, loaded
+from foundry.migrate.parts import parts_of
+from foundry.migrate.portion import portion
+from foundry.migrate.recorded import Parts, Record, dumped, loaded
 from foundry.migrate.scratch import scratch
 from foundry.migrate.script import Script, Setting, Statement, write
 from foundry.migrate.snapshot import Snapshot
@@ -48,10 +51,24 @@ _AVAILABLE = """
 SELECT e.name FROM pg_catalog.pg_available_extensions AS e
 WHERE e.name = ANY (%s) AND e.installed_version IS NULL
 """
+# Tables of others that are locked for more than reading.
+_REACHED = """
+SELECT c.oid FROM pg_catalog.pg_locks AS l
+JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode <> 'AccessShareLock'
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                    WHERE datname = pg_catalog.current_database())
+  AND c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname <> ALL (%s)
+  AND n.nspname !~ '^(pg_|information_schema$)'
+"""
 _LINE = re.compile(r"inline_code_block\D+(\d+)")
 _LOCK_TIMEOUT = "5s"
 # What a role may be unable to do here and able to do on another server.
 _ELSEWHERE = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
+
+Recall = Callable[[], "tuple[str, str] | None"]
+"""Return the digest and the text that `record` made the last time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +88,12 @@ def wanted(
     externals: Mapping[str, bool] | None = None,
     options: Iterable[str] = (),
     dev_url: str | None = None,
-    recall: Callable[[str], str | None] = lambda digest: None,
+    recall: Recall = lambda: None,
 ) -> Wanted:
     """Have the server of `database` say what it makes of the models; nothing stays there.
 
     `live` is what is there now; `externals` and `options` are as `requirements.missing`
-    takes them; `recall` returns what `record` made under the same digest, if it was kept.
+    takes them; `recall` returns what `record` made the last time, if it was kept.
     MigrationError names the model whose SQL the server refused.
     """
     if not isinstance(schema, Schema):
@@ -85,8 +102,8 @@ def wanted(
     script = write(setting, schema, live=live)
     snapshot = None
     if not _names_namespace(script, setting):
-        text = recall(_digest(database, script, live))
-        snapshot = (loaded(text) if text else None) or _in_shadow(database, script)
+        parts = parts_of(script, _surroundings(database, script, live))
+        snapshot = _by_record(database, script, parts, recall())
     if snapshot is None:
         script = write(setting.with_real_names(), schema, live=live)
         snapshot = _in_scratch(database, script, dev_url)
@@ -105,43 +122,48 @@ def record(
     live: Snapshot,
     externals: Mapping[str, bool],
     options: Iterable[str] = (),
-    known: Callable[[str], bool] = lambda digest: False,
+    recall: Recall = lambda: None,
 ) -> tuple[str, str] | None:
     """Return the digest of everything the server is told, and as text what it makes of it.
 
-    None when that digest is `known`, or the server lets nobody build here; `recall` of `wanted`
-    takes it from there.
+    None when `recall` has it under that digest already, or the server lets nobody build here.
     """
     setting = _setting(database, schema, externals=externals, options=tuple(options))
     script = write(setting, schema, live=live)
     if _names_namespace(script, setting):
         return None
-    number = _digest(database, script, live)
-    made = None if known(number) else _in_shadow(database, script)
-    return (number, dumped(made)) if made is not None else None
+    parts, kept = parts_of(script, _surroundings(database, script, live)), recall()
+    if kept is not None and kept[0] == parts.whole:
+        return None
+    made = _by_record(database, script, parts, kept)
+    return (parts.whole, dumped(Record(snapshot=made, parts=parts))) if made is not None else None
 
 
-def _digest(database: Any, script: Script, live: Snapshot) -> str:
-    """Return a number for all that `_in_shadow` depends on: two equal ones are built alike."""
-    setting = script.setting
-    tokens = setting.naming.stands_for.values()
-    # The same in every run, unlike themselves; they share their random beginning.
-    random = next(iter(tokens)).rpartition("_")[0]
-    stands = [f"{name} {token}" for name, token in setting.naming.stands_for.items()]
-    said = [s.sql for s in (*script.extensions, *script.statements)]
-    return digest(
-        [
-            catalog.surroundings(database),
-            repr((setting.path, sorted(setting.namespaces), sorted(setting.extensions))),
-            *(text.replace(random, "shadow") for text in (*stands, *said)),
-            # What copies are made of.
-            *(
-                repr(live.of_table(kind, place))
-                for place in sorted(script.stubs)
-                for kind in (Column, Constraint, Index)
-            ),
-        ]
-    )
+def _by_record(
+    database: Any, script: Script, parts: Parts, kept: tuple[str, str] | None
+) -> Snapshot | None:
+    """Take from a record what it has, and build the rest; None where nobody can build."""
+    record = loaded(kept[1]) if kept is not None else None
+    if kept is not None and record is not None:
+        if kept[0] == parts.whole:
+            return record.snapshot
+        part = portion(script, parts, record)
+        if part is not None:
+            # Where one table is refused all of them are built: the answer is the same then.
+            with suppress(MigrationError):
+                answer = _in_shadow(database, part.script)
+                found = part.merged(answer) if answer is not None else None
+                if found is not None:
+                    return found
+    return _in_shadow(database, script)
+
+
+def _surroundings(database: Any, script: Script, live: Snapshot) -> Iterator[str]:
+    yield catalog.surroundings(database)
+    # What copies are made of.
+    for place in sorted(script.stubs):
+        for kind in (Column, Constraint, Index):
+            yield repr(live.of_table(kind, place))
 
 
 def _setting(
@@ -185,7 +207,7 @@ def _in_shadow(database: Any, script: Script) -> Snapshot | None:
     """Build in shadow namespaces; None when this role or server lets nobody create them."""
     naming, path = script.setting.naming, script.setting.path
     tokens = {token: real for real, token in naming.stands_for.items()}
-    shadows = tuple(dict.fromkeys((naming.stands_for[naming.default], *path)))
+    shadows = tuple(dict.fromkeys((*(naming.stands_for.get(name, name) for name in path), *path)))
     with _rolled_back(database):
         cursor = database.cursor()
         try:
@@ -194,7 +216,10 @@ def _in_shadow(database: Any, script: Script) -> Snapshot | None:
                 cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(token)))
         except _ELSEWHERE:
             return None
-        return _built(database, cursor, script, tokens=tokens, path=shadows)
+        found = _built(database, cursor, script, tokens=tokens, path=shadows)
+        cursor.execute(_REACHED, (list(tokens),))
+        # Whatever the SQL did to get there: in a database of its own there is nothing to reach.
+        return None if cursor.fetchall() else found
 
 
 def _in_scratch(database: Any, script: Script, dev_url: str | None) -> Snapshot:
@@ -254,6 +279,9 @@ def _run(cursor: Any, statements: Sequence[Statement]) -> None:
         label = "the declared schema"
         if found:
             label = statements[max(0, bisect_right(begins, int(found.group(1))) - 1)].label
+        if isinstance(error, errors.OutOfMemory):
+            # 53200: the lock table of the server is full.
+            raise MigrationError(f"the models cannot be built: {told(error)}") from error
         said = error.diag.message_primary or type(error).__name__
         hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
         raise MigrationError(f"{label}: the server refuses it: {said}{hint}") from error

@@ -31,7 +31,7 @@ from support.server import Server
 from foundry import declare
 from foundry.database import Database, Target, connect
 from foundry.errors import DeclarationError, MigrationError, NoScratch
-from foundry.migrate import catalog
+from foundry.migrate import catalog, shadow
 from foundry.migrate.objects import Column, Constraint, Extension, Index, Table, View
 from foundry.migrate.shadow import Wanted, wanted
 from foundry.migrate.snapshot import Snapshot
@@ -286,6 +286,49 @@ def test_names_are_found_as_the_server_reads_them(
     monkeypatch.setattr("foundry.migrate.shadow.catalog.read", looking)
     wanted(db, [Song], live=live)
     assert [] == seen
+
+
+def test_a_table_further_down_the_path_is_only_read(db: Database, empty: Target) -> None:
+    """What stands behind the first namespace of the path is found without its name, too."""
+    db.execute_sql("CREATE SCHEMA shared; CREATE TABLE shared.tag (id int PRIMARY KEY)")
+    db.execute_sql("SET search_path = public, shared")
+
+    class Song(Base):
+        tag = IntegerField()
+
+        class Meta:
+            constraints = (SQL("CONSTRAINT to_it FOREIGN KEY (tag) REFERENCES tag(id)"),)
+
+    names = {"public": "public", "shared": "shared"}
+    live = catalog.read(db, names, search_path=list(names))
+    with closing(psycopg2.connect(**empty.params)) as session:
+        session.cursor().execute("LOCK TABLE shared.tag IN ROW EXCLUSIVE MODE")
+        found = wanted(db, [Song], live=live).snapshot
+    (key,) = (c for c in found.kind(Constraint) if c.kind == "FOREIGN KEY")
+    assert ("shared", "tag") == key.references
+
+
+def test_what_reaches_a_table_all_the_same_is_built_elsewhere(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name may be put together while it runs."""
+    db.execute_sql("CREATE TABLE other (id int)")
+    reach = declare.Function(
+        name="f",
+        create="CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        comments=("DO $$BEGIN EXECUTE concat('LOCK TABLE pub', 'lic.', 'oth', 'er'); END$$",),
+    )
+    used: list[object] = []
+    real = shadow.scratch
+
+    def noted(*args: Any, **words: Any) -> Any:
+        used.append(args)
+        return real(*args, **words)
+
+    monkeypatch.setattr(shadow, "scratch", noted)
+    with pytest.raises(MigrationError, match="does not exist"):
+        wanted(db, declare.Schema(models=[], objects=[reach]), live=read(db))
+    assert used
 
 
 def test_a_comment_that_names_a_namespace_never_reaches_it(db: Database, empty: Target) -> None:
