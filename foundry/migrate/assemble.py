@@ -18,6 +18,7 @@ from foundry.migrate.objects import (
     Key,
     Namespace,
     Object,
+    Other,
     Place,
     Policy,
     Table,
@@ -172,29 +173,29 @@ def _column(
 
 
 def _relations(reading: Reading) -> Iterator[Table | View]:
-    types = {
-        oid: tuple((row[2], reading.text(row[3])) for row in rows)
+    columns = {
+        oid: tuple(rows)
         for oid, rows in groupby(reading.rows["columns"], itemgetter(0))
-        if reading.relations.get(oid, ("",))[0] == "view"
+        if oid in reading.relations
     }
     for row in reading.rows["relations"]:
-        if row[3] in "vm":
-            yield _view(reading, row, types.get(row[0], ()))
-        else:
-            yield _table(reading, row)
+        made = _view if row[3] in "vm" else _table
+        yield made(reading, row, columns.get(row[0], ()))
 
 
-def _table(reading: Reading, row: Row) -> Table:
+def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
     unlogged, options, partition_by, namespace, parent, bound = row[4:10]
-    row_security, forced, replica_identity, _, _, comment = row[10:]
+    row_security, forced, replica_identity, _, _, comment, _ = row[10:]
     return Table(
         namespace=reading.spaces[row[1]],
         name=row[2],
         unlogged=unlogged,
         options=_options(options),
+        given=tuple(options or ()),
         partition_by=reading.text(partition_by) if partition_by else "",
         partition_of=reading.place(namespace, parent) if parent else None,
         bound=reading.text(bound) if bound else "",
+        required=tuple((c[2], c[5] or "") for c in columns if c[4]) if parent else (),
         row_security=row_security,
         force_row_security=forced,
         # The index of USING INDEX may have been dropped; the server then acts as with NOTHING.
@@ -203,17 +204,21 @@ def _table(reading: Reading, row: Row) -> Table:
     )
 
 
-def _view(reading: Reading, row: Row, columns: tuple[tuple[str, str], ...]) -> View:
+def _view(reading: Reading, row: Row, columns: tuple[Row, ...]) -> View:
     uses = reading.uses("relation", row[0])
     return View(
         namespace=reading.spaces[row[1]],
         name=row[2],
         query=reading.text(row[13]).strip().removesuffix(";"),
         materialized=row[3] == "m",
-        columns=columns,
+        columns=tuple((c[2], reading.text(c[3])) for c in columns),
         options=_options(row[5]),
+        given=tuple(row[5] or ()),
         comment=row[15] or "",
         populated=row[14],
+        defaults=tuple((c[2], reading.text(c[7])) for c in columns if c[7] is not None),
+        notes=tuple((c[2], c[16]) for c in columns if c[16]),
+        rules=tuple(map(reading.text, row[16])),
         depends=tuple(sorted(uses.keys | uses.functions)),
     )
 
@@ -364,6 +369,16 @@ def _targets(reading: Reading) -> dict[tuple[str, int], Key]:
     return found
 
 
+def _others(reading: Reading) -> Iterator[Other]:
+    for description, rows in groupby(reading.rows["others"], itemgetter(0)):
+        used = [(own, reading.key(*key)) for _, own, *key in rows]
+        yield Other(
+            description=reading.text(description),
+            depends=tuple(sorted({key for own, key in used if not own})),
+            owners=tuple(sorted({key for own, key in used if own})),
+        )
+
+
 _ASSEMBLED: tuple[Callable[[Reading], Iterator[Object]], ...] = (
     _namespaces,
     _enums,
@@ -376,4 +391,5 @@ _ASSEMBLED: tuple[Callable[[Reading], Iterator[Object]], ...] = (
     _triggers,
     _policies,
     _grants,
+    _others,
 )

@@ -30,6 +30,7 @@ _QUERIES = (
     "policies",
     "grants",
     "dependencies",
+    "others",
 )
 
 

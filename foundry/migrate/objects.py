@@ -97,11 +97,15 @@ class Table:
     unlogged: bool = False
     options: tuple[str, ...] = ()
     """Storage parameters as `name=value`, sorted."""
+    given: tuple[str, ...] = carried(())
+    """Storage parameters in the order they were given."""
     partition_by: str = ""
     """What stands after PARTITION BY."""
     partition_of: Place | None = None
     bound: str = ""
     """What stands after PARTITION OF, such as `FOR VALUES IN (1)` or `DEFAULT`."""
+    required: tuple[tuple[str, str], ...] = carried(())
+    """Of a partition, its NOT NULL columns and the name that says so, empty before 18."""
     row_security: bool = False
     force_row_security: bool = False
     replica_identity: str = "DEFAULT"
@@ -244,8 +248,16 @@ class View:
     columns: tuple[tuple[str, str], ...] = carried(())
     """Name and type, in order; they follow from the query and what it reads."""
     options: tuple[str, ...] = ()
+    given: tuple[str, ...] = carried(())
+    """`options` in the order they were given."""
     comment: str = ""
     populated: bool = carried(True)
+    defaults: tuple[tuple[str, str], ...] = carried(())
+    """Columns that have a default of their own, and its expression."""
+    notes: tuple[tuple[str, str], ...] = carried(())
+    """Columns that have a comment, and its text."""
+    rules: tuple[str, ...] = carried(())
+    """CREATE RULE statements of rules besides the view's own."""
     depends: tuple[Key, ...] = carried(())
     """Keys of the columns, tables, views, functions and enums its query reads."""
     needs: tuple[str, ...] = carried(())
@@ -340,6 +352,21 @@ class Grant:
         return ("grant", *self.target, self.role, self.privilege)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Something of a kind that is not read, and rests on what is."""
+
+    description: str
+    """Its kind and name, as the server says them."""
+    depends: tuple[Key, ...] = carried(())
+    owners: tuple[Key, ...] = carried(())
+    """The tables or views whose end is its end."""
+
+    @property
+    def key(self) -> Key:
+        return ("other", self.description)
+
+
 Object = (
     Namespace
     | Extension
@@ -354,4 +381,5 @@ Object = (
     | Trigger
     | Policy
     | Grant
+    | Other
 )

@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from foundry.errors import MigrationError
+from foundry.migrate.calls import answering, calls, computed
 from foundry.migrate.checks import checks
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import (
@@ -21,6 +22,7 @@ from foundry.migrate.objects import (
     Index,
     Key,
     Namespace,
+    Other,
     Place,
     Policy,
     Table,
@@ -30,6 +32,7 @@ from foundry.migrate.objects import (
 from foundry.migrate.objects import Sequence as SequenceObject
 from foundry.migrate.recipes import columns, keys, programs, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
+from foundry.migrate.refusals import refuse, refuse_others
 from foundry.migrate.renaming import looking, overwritten, renamings
 from foundry.migrate.scope import scoped
 from foundry.migrate.snapshot import Snapshot
@@ -52,6 +55,7 @@ _RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
     Trigger: programs.trigger,
     Policy: programs.policy,
     Grant: programs.grant,
+    Other: lambda move, change: iter(()),
 }
 
 
@@ -82,6 +86,7 @@ def plan(
     now, there, back = renamings(room, wanted, declared, default=default)
     if managed is not None:
         wanted = scoped(now, wanted, managed, prune=prune)
+        refuse(now, wanted, default=default)
     there = (*way.steps(live, room), *there)
     back = (*back, *way.steps(room, live))
     stages: list[Stage] = []
@@ -91,7 +96,11 @@ def plan(
         at = halt
     stages = _with_renames(stages, live, now, there, back)
     if stages:
-        asked = checks(live, now, wanted, declared, version=version, default=default)
+        # What a function will return cannot be asked of the one that is there.
+        other = answering(now, wanted)
+        silent = [o.key for o in wanted if isinstance(o, (Constraint, Index)) and calls(o, other)]
+        goal = wanted.changed(drop=silent)
+        asked = checks(live, now, goal, declared, version=version, default=default)
         stages[0] = replace(stages[0], checks=asked)
     return Plan(stages=tuple(stages), notes=_likely(now, wanted, default))
 
@@ -180,7 +189,8 @@ class _Way:
     ) -> tuple[Step, ...]:
         """Return the steps from one snapshot to another, in order."""
         changes = compare(before, after)
-        cast = recast(before, after, changes)
+        cast, stale = recast(before, after, changes), computed(before, after)
+        rebuilt = victims(before, after, changes, cast, stale, version=self.version)
         move = Move(
             before=before,
             after=after,
@@ -190,8 +200,9 @@ class _Way:
             standing=frozenset(t.place for t in before.kind(Table) if t.key in after),
             fills=fills,
             deferred=deferred,
-            rebuilt=victims(before, after, changes, cast, version=self.version),
+            rebuilt=rebuilt,
             recast=cast,
+            stale=stale - rebuilt,
         )
         return _in_order(move, [*_planned(move, changes), *_filled(move)])
 
@@ -204,12 +215,15 @@ def _filled(move: Move) -> Iterator[tuple[Phase, Step]]:
 def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Step]]:
     yield from types.needed(move, changes)
     known = {c.key for c in changes}
-    again = sorted((move.rebuilt | move.recast) - known)
+    again = sorted((move.rebuilt | move.recast | move.stale) - known)
     _refuse_hanging(move)
+    refuse_others(move.before, move.rebuilt, default=move.default)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
     for change in _sorted([*changes, *kept], move):
         if not _implied(move, change):
             yield from _RECIPES[type(change.after or change.before)](move, change)
+            if change.key in move.stale:
+                yield from programs.computed(move, change)
 
 
 def _refuse_hanging(move: Move) -> None:
@@ -268,7 +282,12 @@ def _sorted(changes: list[Change], move: Move) -> list[Change]:
 
 
 # What is dropped is dropped in the reverse of the order it was made in.
-_REVERSED = (Phase.VIEWS_OFF, Phase.FUNCTIONS_OFF, Phase.TABLES_OFF)
+_REVERSED = (
+    Phase.VIEWS_OFF,
+    Phase.FUNCTIONS_REPLACED,
+    Phase.FUNCTIONS_OFF,
+    Phase.TABLES_OFF,
+)
 
 
 def _in_order(move: Move, planned: list[tuple[Phase, Step]]) -> tuple[Step, ...]:

@@ -92,14 +92,16 @@ class Reading:
 
     def _used(self) -> dict[tuple[str, int, int], Uses]:
         found: dict[tuple[str, int, int], Uses] = defaultdict(_nothing)
-        for kind, oid, number, used, namespace, name, part in self.rows["dependencies"]:
-            uses = found[kind, oid, number]
-            place = self.place(namespace, name)
-            if used == "function":
-                uses.functions.add((used, *place, self.text(part)))
-            elif used == "column":
-                uses.keys.add((used, *place, part))
-                uses.keys.add(("table", *place))
-            else:
-                uses.keys.add((used, *place))
+        for kind, oid, number, *used in self.rows["dependencies"]:
+            uses, key = found[kind, oid, number], self.key(*used)
+            (uses.functions if key[0] == "function" else uses.keys).add(key)
+            if key[0] == "column":
+                uses.keys.add(("table", *key[1:3]))
         return found
+
+    def key(self, used: str, namespace: str, name: str, part: str | None) -> Key:
+        """Return the key of what is used; `part` is a column, or the arguments of a function."""
+        place = self.place(namespace, name)
+        if used == "function":
+            return (used, *place, self.text(part or ""))
+        return (used, *place, part) if used == "column" and part else (used, *place)

@@ -16,6 +16,7 @@ from foundry.migrate.objects import (
     Index,
     Namespace,
     Object,
+    Other,
     Place,
     Policy,
     Sequence,
@@ -70,7 +71,7 @@ class _Scope:
         if thing.key in self.managed.waiting:
             return True
         match thing:
-            case Namespace() | Extension():
+            case Namespace() | Extension() | Other():
                 return True
             case Enum() | Function() | View():
                 return not self.named(thing)
@@ -129,6 +130,8 @@ class _Scope:
                 return _tuned(before, self.commented(before, thing))
             case Constraint():
                 return self.commented(before, thing)
+            case View():
+                return _dressed(before, thing)
             case Sequence() | Namespace():
                 return self.commented(before, thing)
         return thing
@@ -158,6 +161,17 @@ def _with(thing: _T, **attributes: Any) -> _T:
     same = all(getattr(thing, name) == value for name, value in attributes.items())
     copied: _T = thing if same else replace(thing, **attributes)
     return copied
+
+
+def _dressed(before: View, after: View) -> View:
+    """Return a view with what no declaration says of its columns, and its rules."""
+    names = {name for name, _ in after.columns}
+    return _with(
+        after,
+        defaults=tuple(pair for pair in before.defaults if pair[0] in names),
+        notes=tuple(pair for pair in before.notes if pair[0] in names),
+        rules=before.rules,
+    )
 
 
 def _tuned(before: Index, after: Index) -> Index:

@@ -100,14 +100,13 @@ def wanted(
         schema = Schema(models=tuple(schema), whole=False)
     setting = _setting(database, schema, externals=externals or {}, options=tuple(options))
     script = write(setting, schema, live=live)
-    snapshot = None
+    managed, snapshot = managed_by(script, schema), None
     if not _names_namespace(script, setting):
         parts = parts_of(script, _surroundings(database, script, live))
         snapshot = _by_record(database, script, parts, recall())
-    if snapshot is None:
+    if snapshot is None or _mistakes(snapshot, managed):
         script = write(setting.with_real_names(), schema, live=live)
         snapshot = _in_scratch(database, script, dev_url)
-    managed = managed_by(script, schema)
     return Wanted(
         snapshot=finished(snapshot, script, live=live, managed=managed),
         renames=renames_of(script, schema, live=live),
@@ -192,6 +191,16 @@ def _setting(
 def _names_namespace(script: Script, setting: Setting) -> bool:
     pattern = naming_of(setting.namespaces | set(setting.naming.stands_for))
     return any(pattern.search(s.sql) for s in script.statements if s.raw)
+
+
+def _mistakes(snapshot: Snapshot, managed: Managed) -> bool:
+    """True when a call was taken for that of a function that goes, since it is still there."""
+    return any(
+        key[:3] in managed.names and key not in snapshot
+        for thing in snapshot
+        for key in (*getattr(thing, "functions", ()), *getattr(thing, "depends", ()))
+        if key[0] == "function"
+    )
 
 
 @contextmanager

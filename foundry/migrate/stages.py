@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from foundry.migrate.calls import calls, shaken
 from foundry.migrate.compare import Change, compare
 from foundry.migrate.objects import (
     Column,
@@ -24,6 +25,7 @@ from foundry.migrate.objects import (
     Table,
 )
 from foundry.migrate.recipes.columns import remade, retyped
+from foundry.migrate.recipes.programs import succeeded
 from foundry.migrate.recipes.types import grown
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import respelled
@@ -46,7 +48,7 @@ def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
     standing = frozenset(t.place for t in live.kind(Table) if t.key in wanted)
     labelled = live.changed(add=list(_labelled(live, wanted)))
     changes = compare(live, wanted)
-    way = _Way(live, wanted, standing, version)
+    way = _Way(live, wanted, standing, version, shaken(live, wanted))
     online = wanted.changed(add=[c.before for c in changes if _kept(c, way)])
     # A partition that leaves has its columns already.
     filled = standing - {t.place for t in live.kind(Table) if t.partition_of}
@@ -75,6 +77,8 @@ def _kept(change: Change, way: _Way) -> bool:
     match before:
         case Sequence(owner=owner) if owner is not None:
             return ("column", *owner) not in wanted
+        case Function() if succeeded(wanted, before):
+            return any(_kept(c, way) for c in _callers(way, before.key))
         case Table() | Sequence() | Function() | Enum() | Namespace():
             return True
         case Column():
@@ -87,6 +91,13 @@ def _kept(change: Change, way: _Way) -> bool:
             return before.table not in standing or _on_dropped(before, live, wanted)
     table = getattr(before, "table", None) or getattr(before, "target", (None,))[1:3]
     return ("table", *table) in live and ("table", *table) not in wanted
+
+
+def _callers(way: _Way, function: Key) -> Iterator[Change]:
+    """Yield what goes and calls a function."""
+    for thing in way.live:
+        if thing.key not in way.wanted and calls(thing, {function}):
+            yield Change(before=thing, after=None)
 
 
 def _joins(column: Column, wanted: Snapshot) -> bool:
@@ -125,6 +136,8 @@ class _Way:
     wanted: Snapshot
     standing: frozenset[Place]
     version: int
+    shaken: frozenset[Key]
+    """Functions whose callers cannot stay as they are."""
 
     def touched(self, table: Place, columns: tuple[str, ...]) -> bool:
         """True when a column gets another type on the way."""
@@ -166,12 +179,17 @@ def _base(
 
 
 def _fragile(way: _Way) -> Iterator[Key]:
-    """Yield what a retyped column would change: the server reads its own text in another way."""
+    """Yield what is made again although it is the same.
+
+    Of a retyped column the server reads its own text in another way; what a function returned
+    is kept by indexes and believed of checks.
+    """
     things: list[Constraint | Index] = [*way.live.kind(Constraint), *way.live.kind(Index)]
     for found in things:
         kept = found.table in way.standing and found.key in way.wanted
         text = found.definition
-        if kept and respelled(text) != text and way.touched(found.table, found.columns):
+        moved = respelled(text) != text and way.touched(found.table, found.columns)
+        if kept and (moved or calls(found, way.shaken)):
             yield found.key
 
 
@@ -213,7 +231,7 @@ def _later(way: _Way, change: Change, add: list[Object], drop: list[Key]) -> Non
 
 
 def _in_the_way(way: _Way, before: Constraint | Index) -> bool:
-    if way.touched(before.table, before.columns):
+    if way.touched(before.table, before.columns) or calls(before, way.shaken):
         return True
     if isinstance(before, Constraint) and before.references:
         return way.touched(before.references, before.referenced)

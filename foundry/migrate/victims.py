@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from foundry.migrate.calls import calls
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import (
     Column,
@@ -13,6 +14,7 @@ from foundry.migrate.objects import (
     Grant,
     Index,
     Key,
+    Other,
     Place,
     Policy,
     Trigger,
@@ -26,18 +28,19 @@ from foundry.migrate.snapshot import Snapshot
 
 def recast(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> frozenset[Key]:
     """Return the columns whose enumerated type is made anew under its name."""
-    anew = {
-        c.before.place
-        for c in changes
-        if isinstance(c.before, Enum)
-        and c.after is not None
-        and c.before.labels != c.after.labels
-        and not grown(c.before, c.after)
-    }
+    anew = {c.before.place for c in changes if _anew(c)}
     if not anew:
         return frozenset()
     columns = (c for c in after.kind(Column) if c.enum in anew)
     return frozenset(c.key for c in columns if c.key in before and before.get(c.key).enum == c.enum)
+
+
+def _anew(change: Change) -> bool:
+    """True for an enumerated type that is made anew under its name."""
+    before, after = change.before, change.after
+    if not (isinstance(before, Enum) and isinstance(after, Enum)):
+        return False
+    return before.labels != after.labels and not grown(before, after)
 
 
 def victims(
@@ -45,22 +48,25 @@ def victims(
     after: Snapshot,
     changes: Iterable[Change],
     recast: frozenset[Key],
+    stale: frozenset[Key],
     *,
     version: int,
 ) -> frozenset[Key]:
     """Return the keys of what is dropped and made again, to a fixed point.
 
     A generated column that reads a retyped one takes its indexes with it, those the
-    foreign keys that rest on them, a view the views that read it.
+    foreign keys that rest on them, a view the views that read it. Of a column that only
+    draws its default from what goes, the default goes and comes again.
     """
     changes = tuple(changes)
     moved = set(recast) | {c.key for c in changes if _retyped(c, version)}
-    if not moved and not any(_uprooting(c) for c in changes):
+    # Only from 17 on can a generated column be told to work its values out again.
+    found = {key for key in stale if key[0] == "column" and version < 170000}
+    if not moved and not found and not any(_uprooting(c) for c in changes):
         return frozenset()
     anew = {c.key for c in changes if _remade(c, version)} | set(recast)
     gone = moved | {c.before.key for c in changes if c.after is None}
     gone |= {c.key for c in changes if _uprooting(c)}
-    found: set[Key] = set()
     while True:
         more = {
             o.key
@@ -70,8 +76,10 @@ def victims(
             and _victim(o, moved | found, anew | found, gone | found)
         }
         if not more:
-            return frozenset(found)
+            break
         found |= more
+    drawing = (c for c in before.kind(Column) if c.key in after and calls(c, gone | found))
+    return frozenset(found | {c.key for c in drawing})
 
 
 def _retyped(change: Change, version: int) -> bool:
@@ -97,6 +105,8 @@ def _uprooting(change: Change) -> bool:
             return after is None or before.definition != after.definition
         case Function():
             return after is None or not replaceable(before, after)
+        case Enum():
+            return _anew(change)
         case View():
             return True
         case Column():
@@ -107,15 +117,19 @@ def _uprooting(change: Change) -> bool:
 def _victim(thing: object, moved: set[Key], anew: set[Key], gone: set[Key]) -> bool:
     """`moved`: columns of another type; `anew`: those dropped and added; `gone`: all that goes."""
     match thing:
-        case Column(generated=kind, table=table, reads=reads) if kind:
-            return _any(table, reads, moved)
+        case Column(generated=kind, table=table, reads=reads):
+            return bool(kind) and (_any(table, reads, moved) or calls(thing, gone))
+        case Constraint() | Index() | Trigger() | Policy() if calls(thing, gone):
+            return True
         case Constraint(kind="FOREIGN KEY"):
             return _foreign(thing, moved, gone)
         case Constraint(table=table, columns=columns) | Index(table=table, columns=columns):
             return _any(table, columns, anew) or ("view", *table) in gone
         case Trigger(table=table, columns=columns) | Policy(table=table, columns=columns):
             return _any(table, columns, moved) or ("view", *table) in gone
-        case View(depends=depends):
+        case Other(depends=depends, owners=owners):
+            return gone.isdisjoint(owners) and not gone.isdisjoint(depends)
+        case View(depends=depends) | Function(depends=depends):
             return any(key in gone for key in depends)
         case Grant(target=target):
             return target in gone or ("view", *target[1:3]) in gone

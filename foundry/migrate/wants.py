@@ -268,12 +268,15 @@ def renames_of(script: Script, schema: Schema, *, live: Snapshot) -> Renames:
             tables.append((naming.place(*parts), table.place))
         place = tables[-1][0] if old else table.place
         columns += _columns(table, renamed, live=live, places=(place, table.place))
-    _refuse_twice((old for old, _ in tables), "tables")
+    # One that is renamed to the name it has says nothing.
+    tables = [(before, after) for before, after in tables if before != after]
+    _refuse_twice((before for before, _ in tables), "tables")
     labels = [
         (naming.place(o.namespace, o.name), old, new)
         for o in script.objects
         if isinstance(o, Enum)
         for new, old in o.renames.items()
+        if new != old
     ]
     return Renames(tables=tuple(tables), columns=tuple(columns), labels=tuple(labels))
 
@@ -292,7 +295,9 @@ def _columns(
         if old in seen:
             raise DeclarationError(f'{spoken(table.model)}: two columns are renamed from "{old}"')
         seen.add(old)
-        yield (table.place, clipped(old), clipped(field.column_name))
+        names = clipped(old), clipped(field.column_name)
+        if names[0] != names[1]:
+            yield (table.place, *names)
 
 
 def _key_column(old: str, live: Snapshot, places: tuple[Place, Place]) -> str:

@@ -50,6 +50,16 @@ CASES = (
         expected=((1, "x"),),
     ),
     Case(
+        name="to the names they have",
+        a=note("a = TextField(null=True)"),
+        b=note(
+            "a = TextField(null=True)",
+            "b = TextField(null=True)",
+            meta="renamed_from = 'note'; renames = {'a': 'a'}",
+        ),
+        actions=("add column",),
+    ),
+    Case(
         name="not stated, so nothing is guessed",
         a=note("a = TextField(null=True)"),
         b=note("b = TextField(null=True)"),

@@ -70,6 +70,27 @@ CASES = (
         unchanged=True,
     ),
     Case(
+        name="storage parameters, in the order they are given in",
+        a=note("a = TextField()"),
+        b=note(
+            "a = TextField()",
+            meta="table_settings = ['WITH (fillfactor=60, autovacuum_enabled=false)']",
+        ),
+        actions=("set table options",),
+    ),
+    Case(
+        name="storage parameters in another order",
+        a=note(
+            "a = TextField()",
+            meta="table_settings = ['WITH (autovacuum_enabled=false, fillfactor=60)']",
+        ),
+        b=note(
+            "a = TextField()",
+            meta="table_settings = ['WITH (fillfactor=60, autovacuum_enabled=false)']",
+        ),
+        unchanged=True,
+    ),
+    Case(
         name="tables of others",
         given="CREATE TABLE theirs (id int PRIMARY KEY, note text); CREATE VIEW theirs_too "
         "AS SELECT * FROM theirs",

@@ -21,7 +21,64 @@ APART = PARTED + note(
 )
 JOINED = PARTED + "OBJECTS = [declare.Partition(Note, 'one', 'FOR VALUES IN (1)')]"
 
+BY_A = "table_settings = ['PARTITION BY LIST (a)']"
+
+
+def _parted(*fields: str, meta: str = "primary_key = False") -> tuple[str, str]:
+    """Return a partitioned table and one beside it, and the one as a partition of the other."""
+    parted = note(*fields, meta=f"{BY_A}; {meta}")
+    apart = note(*fields, meta=f"table_name = 'one'; {meta}", name="One")
+    joined = "OBJECTS = [declare.Partition(Note, 'one', 'FOR VALUES IN (1)')]"
+    return parted + apart, parted + joined
+
+
+REQUIRED = _parted("a = IntegerField()", "b = TextField()")
+INDEXED = _parted("a = IntegerField(index=True)")
+KEYED = _parted("a = IntegerField(primary_key=True)", meta="legacy_table_names = True")
+
 CASES = (
+    Case(
+        name="a table with NOT NULL becomes a partition",
+        a=REQUIRED[0],
+        b=REQUIRED[1],
+        rows="INSERT INTO one (a, b) VALUES (1, 'x')",
+        actions_unsaid=True,
+        query="SELECT a, b FROM note",
+        expected=((1, "x"),),
+    ),
+    Case(
+        name="a partition with NOT NULL becomes a table",
+        a=REQUIRED[1],
+        b=REQUIRED[0],
+        rows="INSERT INTO note (a, b) VALUES (1, 'x')",
+        actions_unsaid=True,
+        query="SELECT a, b FROM one",
+        expected=((1, "x"),),
+    ),
+    Case(
+        name="a table joins what has an index",
+        a=INDEXED[0],
+        b=INDEXED[1],
+        refused_early=('"one" cannot become a partition of "note"', '"note_a"'),
+    ),
+    Case(
+        name="a partition leaves what has a key",
+        a=KEYED[1],
+        b=KEYED[0],
+        refused_early=('"one" cannot leave "note"', '"note_pkey"'),
+    ),
+    Case(
+        name="a table joins one whose columns are other ones",
+        a=note("a = IntegerField()", meta=f"{BY_A}; primary_key = False")
+        + note(
+            "a = IntegerField(null=True)",
+            meta="table_name = 'one'; primary_key = False",
+            name="One",
+        ),
+        b=note("a = IntegerField()", meta=f"{BY_A}; primary_key = False")
+        + "OBJECTS = [declare.Partition(Note, 'one', 'FOR VALUES IN (1)')]",
+        refused_early=('"one" cannot become a partition of "note"', '"a"'),
+    ),
     Case(
         name="a table becomes a partition",
         a=APART,

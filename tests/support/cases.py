@@ -38,6 +38,8 @@ class Case:
     b: str = ""
     given: str = ""
     """SQL run in both databases before anything is made: extensions, roles, tables of others."""
+    beside: str = ""
+    """SQL run in both databases when they are built: what nobody declared."""
     rows: str = ""
     """SQL that stores rows in A."""
     actions: tuple[str, ...] = ()
@@ -107,6 +109,8 @@ def prove(server: Server, case: Case) -> None:
         for database, schema in ((target, a), (other, b)):
             execute(database, case.given)
             build(desk, database, schema)
+            if database is target or not case.refused_early:
+                execute(database, case.beside)
         execute(target, case.rows)
         before, wanted = dump(target), dump(other)
         if case.unchanged:

@@ -22,7 +22,8 @@ def columns(move: Move, change: Change) -> Planned:
         case Change(before=Column() as before, after=None):
             yield _dropped(move, before, change)
         case Change(before=Column() as before, after=Column() as after):
-            if remade(move.version, before, after) or change.key in move.rebuilt:
+            again = after.generated and change.key in move.rebuilt
+            if remade(move.version, before, after) or again:
                 _, step = _dropped(move, before, Change(before=before, after=None))
                 yield Phase.EXPRESSIONS_OFF, step
                 yield from _added(move, after, Change(before=None, after=after))
@@ -319,14 +320,14 @@ def _own_storage(type_name: str) -> str:
 
 def _default(move: Move, before: Column, after: Column, change: Change) -> Planned:
     table = after.table
-    again = before.default and after.default and retyped(before, after)
-    same = before.default == after.default and not again and change.key not in move.recast
+    again = retyped(before, after) or change.key in move.recast | move.rebuilt
+    same = before.default == after.default and not (again and before.default and after.default)
     if same and not _new_sequence(move, before, after):
         return
     if before.default:
         sql = move.alter(table, f"{column(after.name)} DROP DEFAULT")
         call = move.call(table, "drop_column_default", after.name)
-        if not after.default or retyped(before, after) or change.key in move.recast:
+        if not after.default or again:
             yield Phase.DEFAULTS_OFF, move.step(table, "drop default", sql, change, call)
     if after.default:
         sql = move.alter(table, f"{column(after.name)} SET DEFAULT {respelled(after.default)}")

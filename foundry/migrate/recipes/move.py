@@ -51,7 +51,7 @@ class Phase(IntEnum):
     LATER_FUNCTIONS = 39
     VIEWS = 40
     VIEW_INDEXES = 41
-    LATE_FUNCTIONS = 42
+    REFRESHES = 42
     TRIGGERS = 43
     SECURITY = 44
     FUNCTIONS_FIRST_OFF = 49
@@ -90,6 +90,8 @@ class Move:
     """What is the same on both sides and has to be away in between."""
     recast: frozenset[Key] = frozenset()
     """Columns whose enumerated type is made anew under its name."""
+    stale: frozenset[Key] = frozenset()
+    """What stays and stores results of a function that returns something else now."""
 
     def name(self, place: Place) -> str:
         """Return a place in quotes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import (
@@ -18,7 +19,8 @@ from foundry.migrate.objects import (
     View,
 )
 from foundry.migrate.recipes.move import Move, Phase, Planned
-from foundry.migrate.recipes.values import comment, parameters
+from foundry.migrate.recipes.values import comment, parameters, with_options
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import quote, respelled
 from foundry.migrate.steps import Step
 
@@ -40,6 +42,17 @@ def view(move: Move, change: Change) -> Planned:
         yield Phase.VIEWS_OFF, _step("drop view", sql, gone)
     if after is not None:
         yield Phase.VIEWS, _step("create view", _view(move, after), change)
+        for column, value in after.defaults:
+            what = f"ALTER COLUMN {quote(column)} SET DEFAULT {respelled(value)}"
+            sql = f"ALTER VIEW {move.name(after.place)} {what}"
+            yield Phase.VIEW_INDEXES, _step("set default", sql, change)
+        for rule in after.rules:
+            sql = respelled(rule).rstrip(";")
+            yield Phase.VIEW_INDEXES, _step("create rule", sql, change)
+        for column, text in after.notes:
+            name = f"{move.name(after.place)}.{quote(column)}"
+            sql = f"COMMENT ON COLUMN {name} IS {comment(text)}"
+            yield Phase.COMMENTS, _step("comment", sql, change)
         yield from _commented(move, "", after, change)
 
 
@@ -65,7 +78,7 @@ def _extends(before: View, after: View) -> bool:
 
 
 def _view(move: Move, after: View) -> str:
-    options = f" WITH ({', '.join(after.options)})" if after.options else ""
+    options = with_options(after.given or after.options)
     query = respelled(after.query)
     empty = " WITH NO DATA" if after.materialized and not after.populated else ""
     return f"CREATE {_kind(after)} {move.name(after.place)}{options} AS\n{query}{empty}"
@@ -75,11 +88,11 @@ def _replaced(move: Move, before: View, after: View, change: Change) -> Planned:
     name = move.name(after.place)
     if (before.query, before.columns) != (after.query, after.columns):
         query = respelled(after.query)
-        options = f" WITH ({', '.join(after.options)})" if after.options else ""
+        options = with_options(after.given or after.options)
         sql = f"CREATE OR REPLACE VIEW {name}{options} AS\n{query}"
         yield Phase.VIEWS, _step("replace view", sql, change)
     else:
-        for what in parameters(before.options, after.options):
+        for what in parameters(before.options, after.given or after.options):
             sql = f"ALTER {_kind(after)} {name} {what}"
             yield Phase.VIEWS, _step("set view options", sql, change)
     yield from _commented(move, before.comment, after, change)
@@ -93,46 +106,71 @@ def _commented(move: Move, old: str, after: View, change: Change) -> Planned:
 
 
 def function(move: Move, change: Change) -> Planned:
-    """Yield the steps of a function that comes, goes or changes."""
+    """Yield the steps of a function that comes, goes, changes or is in the way."""
     before, after = change.before, change.after
-    if before is not None and (after is None or not replaceable(before, after)):
-        phase = _off(move, before) if after is None else Phase.FUNCTIONS_REPLACED
+    kept = before and after and replaceable(before, after) and change.key not in move.rebuilt
+    if before is not None and not kept:
         sql = f"DROP {before.kind} {_function(move, before)}"
-        yield phase, _step("drop function", sql, Change(before=before, after=None))
+        step = _step("drop function", sql, Change(before=before, after=None))
+        yield _off(move, before, after), step
     if after is None:
         return
-    if before is None or before.definition != after.definition:
-        kept = before is not None and replaceable(before, after)
+    if not kept or before.definition != after.definition:
         action = "replace function" if kept else "create function"
         yield _when(move, after), _step(action, after.definition.rstrip(), change)
-    if (before.comment if before else "") != after.comment:
+    if (before.comment if kept else "") != after.comment:
         target = f"{after.kind} {_function(move, after)}"
         sql = f"COMMENT ON {target} IS {comment(after.comment)}"
         yield Phase.COMMENTS, _step("comment", sql, change)
 
 
-def _off(move: Move, before: Function) -> Phase:
-    """Return when a function goes: before a table of whose rows it is, else after all tables."""
+def _off(move: Move, before: Function, after: Function | None) -> Phase:
+    """Return when a function goes: with the views if it reads one, before its like comes.
+
+    One that only goes does so before a table of whose rows it is, else after all tables.
+    """
+    if after is not None or succeeded(move.after, before):
+        looks = any(key[0] == "view" for key in before.depends)
+        return Phase.VIEWS_OFF if looks else Phase.FUNCTIONS_REPLACED
     first = any(key not in move.after for key in before.depends)
     return Phase.FUNCTIONS_FIRST_OFF if first else Phase.FUNCTIONS_OFF
 
 
 def _when(move: Move, after: Function) -> Phase:
     """Return the phase of a function: before the tables only if one of them calls it."""
-    if any(key[0] == "view" and key not in move.before for key in after.depends):
-        return Phase.LATE_FUNCTIONS
-    texts = (
-        *(c.default for c in move.after.kind(Column)),
-        *(c.definition for c in move.after.kind(Constraint)),
-        *(i.definition for i in move.after.kind(Index)),
-    )
-    called = any(after.name in text for text in texts)
+    views = [key for key in after.depends if key[0] == "view"]
+    if any(key not in move.before or dropped(move, (key[1], key[2])) for key in views):
+        return Phase.VIEWS
+    kinds: tuple[type[Column | Constraint | Index], ...] = (Column, Constraint, Index)
+    called = any(after.key in one.functions for kind in kinds for one in move.after.kind(kind))
     return Phase.FUNCTIONS if called else Phase.LATER_FUNCTIONS
 
 
 def replaceable(before: Function, after: Function) -> bool:
-    """True when CREATE OR REPLACE leads from one to the other."""
-    return (before.kind, before.returns) == (after.kind, after.returns)
+    """True when CREATE OR REPLACE leads from one to the other.
+
+    It changes neither the names nor the defaults of arguments: the first line of the text.
+    """
+    lines = [found.definition.partition("\n")[0] for found in (before, after)]
+    return before.returns == after.returns and lines[0] == lines[1]
+
+
+def succeeded(after: Snapshot, found: Function) -> bool:
+    """True for a function that goes while one of its name and other arguments does not."""
+    return found.key not in after and any(f.key[:3] == found.key[:3] for f in after.kind(Function))
+
+
+def computed(move: Move, change: Change) -> Planned:
+    """Yield what works results out again that a function has changed."""
+    before: Any = change.before
+    match change.after:
+        case View(place=place) if not dropped(move, place):
+            sql = f"REFRESH MATERIALIZED VIEW {move.name(place)}"
+            yield Phase.REFRESHES, _step("refresh view", sql, change)
+        case Column(table=table, name=name, default=default) if before.default == default:
+            what = f"ALTER COLUMN {quote(name)} SET EXPRESSION AS ({respelled(default)})"
+            step = move.step(table, "set expression", move.alter(table, what), change)
+            yield Phase.EXPRESSIONS, step
 
 
 def _function(move: Move, found: Function) -> str:

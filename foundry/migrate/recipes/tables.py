@@ -8,7 +8,8 @@ from foundry.migrate.compare import Change
 from foundry.migrate.objects import Column, Constraint, Table
 from foundry.migrate.recipes.columns import definition
 from foundry.migrate.recipes.move import Move, Phase, Planned
-from foundry.migrate.recipes.values import comment, parameters
+from foundry.migrate.recipes.values import comment, parameters, with_options
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import quote, respelled
 
 
@@ -62,7 +63,7 @@ def _partitioned_by(after: Table) -> str:
 
 
 def _options(after: Table) -> str:
-    return f" WITH ({', '.join(after.options)})" if after.options else ""
+    return with_options(after.given or after.options)
 
 
 def _altered(move: Move, before: Table, after: Table, change: Change) -> Planned:
@@ -70,7 +71,7 @@ def _altered(move: Move, before: Table, after: Table, change: Change) -> Planned
     if before.unlogged != after.unlogged:
         sql = move.alter(place, "SET UNLOGGED" if after.unlogged else "SET LOGGED")
         yield Phase.TABLE_OPTIONS, move.step(place, "set table logged", sql, change)
-    for what in parameters(before.options, after.options):
+    for what in parameters(before.options, after.given or after.options):
         sql = move.alter(place, what)
         yield Phase.TABLE_OPTIONS, move.step(place, "set table options", sql, change)
     yield from _attached(move, before, after, change)
@@ -85,10 +86,28 @@ def _attached(move: Move, before: Table, after: Table, change: Change) -> Planne
         sql = move.alter(before.partition_of, f"DETACH PARTITION {mine}")
         step = move.step(after.place, "detach partition", sql, change)
         yield Phase.NAMESPACES, step
+    old, new = (
+        _required(side, table) for side, table in ((move.before, before), (move.after, after))
+    )
+    for name in sorted(old.keys() & new.keys()):
+        if old[name] != new[name]:
+            what = f"RENAME CONSTRAINT {quote(old[name])} TO {quote(new[name])}"
+            step = move.step(after.place, "rename not null", move.alter(after.place, what), change)
+            yield Phase.NAMESPACES, step
     if after.partition_of:
         sql = move.alter(after.partition_of, f"ATTACH PARTITION {mine} {after.bound}")
         step = move.step(after.place, "attach partition", sql, change)
         yield Phase.PARTITIONS, step
+
+
+def _required(side: Snapshot, table: Table) -> dict[str, str]:
+    """Return the names of the NOT NULL constraints of a table, by column.
+
+    A partition has them under the names of its parent, and keeps them when it leaves.
+    """
+    if table.partition_of:
+        return dict(table.required)
+    return {c.name: c.not_null_name for c in side.of_table(Column, table.place) if c.not_null}
 
 
 def _flags(move: Move, before: Table, after: Table, change: Change) -> Planned:

@@ -12,6 +12,11 @@ def comment(text: str) -> str:
     return literal(text) if text else "NULL"
 
 
+def with_options(given: tuple[str, ...]) -> str:
+    """Return what CREATE has after its columns for storage parameters."""
+    return f" WITH ({', '.join(given)})" if given else ""
+
+
 def parameters(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[str]:
     """Yield the RESET and SET that lead from some storage parameters to others."""
     names = {option.partition("=")[0] for option in after}

@@ -14,7 +14,10 @@ SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relpersistence = 'u' AS un
                   WHERE i.indrelid = c.oid AND i.indisreplident)
        END AS replica_identity,
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
-       c.relispopulated, d.description
+       c.relispopulated, d.description,
+       ARRAY(SELECT pg_get_ruledef(w.oid) FROM pg_catalog.pg_rewrite AS w
+             WHERE w.ev_class = c.oid AND c.relkind = 'v' AND w.rulename <> '_RETURN'
+             ORDER BY w.rulename) AS rules
 FROM pg_catalog.pg_class AS c
 LEFT JOIN pg_catalog.pg_class AS toast
   ON toast.oid = c.reltoastrelid AND toast.reloptions IS NOT NULL
