@@ -336,6 +336,7 @@ def _policies(reading: Reading) -> Iterator[Policy]:
             definition=reading.text(definition),
             comment=comment or "",
             columns=uses.columns(table),
+            depends=tuple(sorted(uses.keys)),
             functions=tuple(sorted(uses.functions)),
         )
 

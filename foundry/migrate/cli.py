@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -171,7 +171,7 @@ def _generate(call: _Call) -> int:
             runner, call.project, call.target, dev_url=options.dev_url, prune=options.prune
         )
         written = proposal.generate(found, options.name, directory)
-    return _written(call, written, found)
+    return _written(call, written, replace(found, plan=written.plan))
 
 
 def _written(call: _Call, written: Written, found: Proposal | None) -> int:

@@ -326,6 +326,8 @@ class Policy:
     """What stands after CREATE POLICY name ON table."""
     comment: str = ""
     columns: tuple[str, ...] = carried(())
+    depends: tuple[Key, ...] = carried(())
+    """Keys of the columns, tables and views it reads, its own table's too."""
     functions: tuple[Key, ...] = carried(())
 
     @property

@@ -33,7 +33,7 @@ from foundry.migrate.objects import Sequence as SequenceObject
 from foundry.migrate.recipes import columns, keys, programs, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.refusals import refuse, refuse_others
-from foundry.migrate.renaming import looking, overwritten, renamings
+from foundry.migrate.renaming import looking, renamings, unknown
 from foundry.migrate.scope import scoped
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import printed
@@ -59,6 +59,10 @@ _RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
 }
 
 
+Asked = Callable[[tuple[Step, ...], Snapshot], Snapshot]
+"""Returns a snapshot after some renames, with the texts that a server makes of them."""
+
+
 def plan(
     live: Snapshot,
     wanted: Snapshot,
@@ -68,22 +72,24 @@ def plan(
     prune: frozenset[Place] = frozenset(),
     version: int,
     default: str = "public",
+    asked: Asked | None = None,
 ) -> Plan:
     """Return the files that lead from `live` to `wanted`, and back.
 
     Without `managed` everything that is not wanted goes. `prune` names tables that go
     although no model covers them. `version` is the server's, such as 180006; names of the
-    namespace `default` stand alone.
+    namespace `default` stand alone. Without `asked` what is read after a rename is predicted.
     """
     way = _Way(version=version, default=default)
     declared = renames or Renames()
-    room = live.changed(
-        drop=[
-            *_with_parts(live, overwritten(live, wanted, declared)),
-            *_with_parts(live, looking(live, wanted, declared)),
-        ]
-    )
+    notes = tuple(unknown(live, wanted, declared))
+    room = live
     now, there, back = renamings(room, wanted, declared, default=default)
+    if there and asked is None:
+        room = live.changed(drop=_with_parts(live, looking(live, wanted, there)))
+        now, there, back = renamings(room, wanted, declared, default=default)
+    elif there and asked is not None:
+        now = asked(there, now)
     if managed is not None:
         wanted = scoped(now, wanted, managed, prune=prune)
         refuse(now, wanted, default=default)
@@ -100,9 +106,9 @@ def plan(
         other = answering(now, wanted)
         silent = [o.key for o in wanted if isinstance(o, (Constraint, Index)) and calls(o, other)]
         goal = wanted.changed(drop=silent)
-        asked = checks(live, now, goal, declared, version=version, default=default)
-        stages[0] = replace(stages[0], checks=asked)
-    return Plan(stages=tuple(stages), notes=_likely(now, wanted, default))
+        questions = checks(live, now, goal, declared, version=version, default=default)
+        stages[0] = replace(stages[0], checks=questions)
+    return Plan(stages=tuple(stages), notes=(*notes, *_likely(now, wanted, default)))
 
 
 def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[str, ...]]]:
@@ -125,15 +131,13 @@ def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[st
 
 
 def _with_parts(live: Snapshot, gone: Iterable[Key]) -> list[Key]:
-    """Return columns and views with what PostgreSQL drops with them."""
+    """Return views and policies with what PostgreSQL drops with the views."""
     found = list(gone)
-    for key in gone:
-        table, name = (key[1], key[2]), key[-1]
-        if key[0] == "view":
-            found += [i.key for i in live.of_table(Index, table)]
-            continue
-        found += [c.key for c in live.of_table(Constraint, table) if name in c.columns]
-        found += [i.key for i in live.of_table(Index, table) if name in i.columns]
+    views = {(key[1], key[2]) for key in gone if key[0] == "view"}
+    for thing in live if views else ():
+        target = getattr(thing, "target", ())
+        if getattr(thing, "table", None) in views or target[1:3] in views:
+            found.append(thing.key)
     return found
 
 
@@ -328,6 +332,11 @@ def _with_renames(
     return [first, *stages[1:]]
 
 
+def _stated(new: str, old: str) -> str:
+    """Return a rename as Python; a model writes a percent sign twice."""
+    return repr({new.replace("%", "%%"): old.replace("%", "%%")})
+
+
 def _likely(now: Snapshot, wanted: Snapshot, default: str) -> tuple[str, ...]:
     """Name pairs of a dropped and an added column that look like a rename."""
     gone = [c for c in now.kind(Column) if c.key not in wanted and ("table", *c.table) in wanted]
@@ -342,6 +351,6 @@ def _likely(now: Snapshot, wanted: Snapshot, default: str) -> tuple[str, ...]:
             table = printed(column.table, default)
             notes.append(
                 f'"{table}": column "{column.name}" goes and "{new[0]}" of the same type comes; '
-                f'if that is a rename, say Meta.renames = {{"{new[0]}": "{column.name}"}}'
+                f"if that is a rename, say Meta.renames = {_stated(new[0], column.name)}"
             )
     return tuple(notes)

@@ -6,9 +6,10 @@ import gc
 import os
 import secrets
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -21,7 +22,7 @@ from foundry.migrate.difference import entries
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Table
-from foundry.migrate.plan import plan
+from foundry.migrate.plan import Asked, plan
 from foundry.migrate.project import Project
 from foundry.migrate.render import RenderedFile, checked, files
 from foundry.migrate.replay import Setting, replayed
@@ -42,6 +43,8 @@ class Proposal:
     plan: Plan
     context: Context
     setting: Setting
+    again: Callable[[Asked], Plan]
+    """Makes the plan with what a server says of the renames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class Written:
 
     paths: tuple[Path, ...] = ()
     untried: str | None = None
+    plan: Plan = field(default_factory=Plan)
+    """What they do: the plan of the proposal, or what a server made of its renames."""
 
 
 @contextmanager
@@ -87,7 +92,8 @@ def propose(
         dev_url=dev_url,
         recall=runner.history.recall,
     )
-    made = plan(
+    planned = partial(
+        plan,
         live,
         found.snapshot,
         renames=found.renames,
@@ -98,7 +104,8 @@ def propose(
     )
     return Proposal(
         live=live,
-        plan=made,
+        plan=planned(),
+        again=lambda asked: planned(asked=asked),
         context=Context(version=version, namespace=path[0]),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
     )
@@ -210,14 +217,16 @@ def generate(proposal: Proposal, name: str, directory: Path) -> Written:
     """Write the files of a plan, after trying them out; nothing when there is nothing to do."""
     checked(name)
     if not proposal.plan.stages:
-        return Written()
+        return Written(plan=proposal.plan)
     refuse_folder(directory)
-    first = next_number(directory)
-    made = files(proposal.plan, name, first, context=proposal.context)
-    untried = replayed(proposal.setting, proposal.plan, made, proposal.live)
-    if untried:
-        made = files(proposal.plan, name, first, context=proposal.context, replayed=False)
-    return Written(paths=write(made, directory), untried=untried)
+    rendered = partial(
+        files, name=name, first_number=next_number(directory), context=proposal.context
+    )
+    made, untried = replayed(
+        proposal.setting, proposal.plan, rendered, proposal.live, again=proposal.again
+    )
+    paths = write(rendered(made, replayed=untried is None), directory)
+    return Written(paths=paths, untried=untried, plan=made)
 
 
 def refuse_folder(directory: Path) -> None:

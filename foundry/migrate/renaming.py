@@ -1,7 +1,7 @@
 """Declared renames: the live database as it will be once they are done.
 
-Texts that name a renamed column are predicted here; what is predicted wrongly is only
-dropped and made again, and the replay of the finished files sees it.
+Texts that name something renamed are predicted here, for `diff` and where nothing can be tried
+out; the files of `generate` go by what a server says of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from foundry.migrate.objects import (
     View,
 )
 from foundry.migrate.snapshot import Snapshot
-from foundry.migrate.spelling import literal, printed, quote, relation, renamed
+from foundry.migrate.spelling import literal, printed, quote, relation, renamed, spare
 from foundry.migrate.steps import Call, Renames, Step
 
 
@@ -93,10 +93,18 @@ def _free(pairs: Mapping[str, str], names: set[str]) -> dict[str, str]:
 def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[str, str]:
     """Return the renames that are still to be done: the old name is there, the new one not.
 
-    Names that only change places cannot be told from those that have, and are refused.
+    Where both are there and both are wanted it was done. Where only the new one is, nobody can
+    tell what it is; nor can names that only change places be told from those that have.
     """
     there = {old: new for old, new in pairs.items() if old in names and new in after}
     left = _free(there, names)
+    for old, new in there.items():
+        if old not in left and old not in after:
+            raise HistoryConflict(
+                f'"{old}" is to be renamed to "{new}", and both are there: if it was done, take '
+                f'the rename out of the model; if not, drop or rename "{new}" in a migration of '
+                f"your own first"
+            )
     circle = left
     while any(new not in circle for new in circle.values()):
         circle = {old: new for old, new in circle.items() if new in circle}
@@ -109,13 +117,16 @@ def _open(pairs: Mapping[str, str], names: set[str], after: set[str]) -> dict[st
 
 
 def _ordered(pairs: Mapping[str, str], names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield renames so that each new name is free; a circle goes by way of another name."""
+    """Yield renames so that each new name is free.
+
+    Sequences may have changed places; they go by way of another name.
+    """
     left, taken = dict(pairs), set(names)
     while left:
         free = next((old for old, new in left.items() if new not in taken), None)
         if free is None:
             old, new = next(iter(left.items()))
-            aside = f"{old.encode()[:55].decode(errors='ignore')}_before"
+            aside = spare(old, "_before", taken)
             yield old, aside
             taken = (taken - {old}) | {aside}
             left = {aside if o == old else o: n for o, n in left.items()}
@@ -150,7 +161,7 @@ def _relabelled(now: Snapshot, enum: Enum, old: str, new: str, default: str) -> 
     labels = tuple(new if label == old else label for label in found.labels)
     type_name = printed(enum.place, default)
     was, is_ = (f"{literal(label)}::{type_name}" for label in (old, new))
-    texts = ("default", "definition", "expression", "predicate", "index")
+    texts = ("default", "definition", "expression", "predicate", "index", "query")
 
     def relabelled(thing: Any) -> Any:
         said = {name: getattr(thing, name) for name in texts if hasattr(thing, name)}
@@ -174,36 +185,50 @@ def _sequences(live: Snapshot, wanted: Snapshot) -> Iterator[tuple[Place, Place]
             yield (namespace, old), (namespace, name)
 
 
-def overwritten(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Key, ...]:
-    """Return the columns that have to go first, since another one gets their name."""
-    found = []
-    for place, old, new in declared.columns:
-        key = ("column", *place, new)
-        moves_on = any(p == place and o == new for p, o, _ in declared.columns)
-        if ("column", *place, old) in live and key in live and not moves_on:
-            after = {c.name for c in wanted.of_table(Column, place)}
-            found += [key] if old not in after else []
-    return tuple(found)
+def unknown(live: Snapshot, wanted: Snapshot, declared: Renames) -> Iterator[str]:
+    """Yield a note on each rename of what is nowhere: it may be a mistyped one."""
+    lacks = 'of "{}": there is no {} "{}", so "{}" is made anew'
+    for old, new in declared.tables:
+        if ("table", *old) not in live and ("table", *new) not in live:
+            yield "renamed_from " + lacks.format(new[1], "table", old[1], new[1])
+    earlier = {new: old for old, new in declared.tables}
+    for table, name, field in declared.columns:
+        places = (table, earlier.get(table, table))
+        there = {c.name for place in places for c in live.of_table(Column, place)}
+        if there and ("column", *table, field) in wanted and not there & {name, field}:
+            yield "renames " + lacks.format(table[1], "column", name, field)
 
 
-def looking(live: Snapshot, wanted: Snapshot, declared: Renames) -> tuple[Key, ...]:
-    """Return the wanted views that read something renamed, and those that read them.
+def looking(live: Snapshot, wanted: Snapshot, there: Iterable[Step]) -> tuple[Key, ...]:
+    """Return the wanted views and policies that read something renamed, and views that read them.
 
-    They are made anew from their declaration: what the server would make of their text
-    cannot be told.
+    They are made anew from their declaration where no server can be asked what it makes of
+    their text. A policy's own table is no matter: there the text can be told.
     """
-    seen: set[Key] = {("table", *old) for old, _ in declared.tables}
-    seen |= {("column", *table, old) for table, old, _ in declared.columns}
-    places = {new: old for old, new in declared.tables}
-    seen |= {("column", *places.get(t, t), old) for t, old, _ in declared.columns}
-    gone = {key for key in seen if key in live and key not in wanted}
+    gone: set[Key] = set()
+    earlier: dict[Place, Place] = {}
+    for step in there:
+        if isinstance(step.before, Table) and isinstance(step.after, Table):
+            earlier[step.after.place] = step.before.place
+            gone.add(step.before.key)
+        elif isinstance(step.before, Column):
+            table = step.before.table
+            gone.add(("column", *earlier.get(table, table), step.before.name))
+    readers: list[View | Policy] = [*live.kind(View), *_far(live)]
+    readers = [o for o in readers if o.key in wanted]
     found: set[Key] = set()
     while True:
-        views = (v for v in live.kind(View) if v.key in wanted and v.key not in found)
-        more = {v.key for v in views if any(_reads(k, gone | found) for k in v.depends)}
+        left = (o for o in readers if o.key not in found)
+        more = {o.key for o in left if any(_reads(k, gone | found) for k in o.depends)}
         if not more:
             return tuple(sorted(found))
         found |= more
+
+
+def _far(live: Snapshot) -> Iterator[Policy]:
+    """Yield policies with what they read of other tables."""
+    for policy in live.kind(Policy):
+        yield replace(policy, depends=tuple(k for k in policy.depends if k[1:3] != policy.table))
 
 
 def _reads(key: Key, names: set[Key]) -> bool:
@@ -275,7 +300,7 @@ def _of_column(thing: Any, place: Place, names: Mapping[str, str]) -> Any:
         return replace(thing, owner=(*place, owner))
     if hasattr(thing, "depends"):
         keys = tuple(_key(k, place, names) for k in thing.depends)
-        return replace(thing, depends=keys)
+        thing = replace(thing, depends=keys)
     if hasattr(thing, "target"):
         return replace(thing, target=_key(thing.target, place, names))
     if getattr(thing, "table", None) != place:
@@ -306,10 +331,12 @@ def _constraint(thing: Constraint, place: Place, names: Mapping[str, str]) -> Co
         head, word, tail = thing.definition, "", ""
     if thing.table == place:
         head = renamed(head, names)
-        columns = tuple(names.get(c, c) for c in thing.columns)
+        columns, reads = (
+            tuple(names.get(c, c) for c in some) for some in (thing.columns, thing.reads)
+        )
         expression, index = renamed(thing.expression, names), thing.index
         index = index if thing.kind == "FOREIGN KEY" else renamed(index, names)
-        thing = replace(thing, columns=columns, expression=expression, index=index)
+        thing = replace(thing, columns=columns, reads=reads, expression=expression, index=index)
     if thing.references == place:
         table, bracket, rest = tail.partition("(")
         tail = table + bracket + renamed(rest, names)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +18,12 @@ from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.failure import told
 from foundry.migrate.objects import Key
-from foundry.migrate.plan import plan
+from foundry.migrate.plan import Asked, plan
 from foundry.migrate.render import RenderedFile
 from foundry.migrate.scratch import scratch
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import quoted
-from foundry.migrate.steps import Plan
+from foundry.migrate.steps import Plan, Step
 
 # What a server or role may be unable to do; it says nothing about the plan.
 _UNABLE = (
@@ -45,12 +46,18 @@ class Setting:
 
 
 def replayed(
-    setting: Setting, made: Plan, files: Sequence[RenderedFile], live: Snapshot
-) -> str | None:
-    """Return None when every file leads where the plan says, up and down.
+    setting: Setting,
+    made: Plan,
+    rendered: Callable[[Plan], Sequence[RenderedFile]],
+    live: Snapshot,
+    *,
+    again: Callable[[Asked], Plan] | None = None,
+) -> tuple[Plan, str | None]:
+    """Return the plan and None when every file leads where it says, up and down.
 
     Else the reason why they could not be tried. MigrationError, a defect of the planner,
-    names the file and the first object that comes out different.
+    names the file and the first object that comes out different. A plan with renames is
+    made `again`, with the texts that the server makes of them.
     """
     try:
         with scratch(setting.target, dev_url=setting.dev_url) as database:
@@ -58,10 +65,16 @@ def replayed(
             try:
                 odd = trial.rebuild(live)
             except (psycopg2.Error, DatabaseError) as error:
-                return f"what is there cannot be built a second time ({told(error)})"
-            return trial.run(made, files, odd)
+                return made, f"what is there cannot be built a second time ({told(error)})"
+            if again is not None and _renames(made):
+                made = again(partial(trial.renamed, live=live, odd=odd))
+            return made, trial.run(made, rendered(made), odd)
     except NoScratch as error:
-        return str(error)
+        return made, str(error)
+
+
+def _renames(made: Plan) -> bool:
+    return any(step.action.startswith("rename ") for stage in made.stages for step in stage.up)
 
 
 class _Trial:
@@ -79,6 +92,31 @@ class _Trial:
             for step in stage.up:
                 cursor.execute(step.sql)
         return frozenset(_differing(self.read(), live))
+
+    def renamed(
+        self,
+        steps: tuple[Step, ...],
+        predicted: Snapshot,
+        *,
+        live: Snapshot,
+        odd: frozenset[Key],
+    ) -> Snapshot:
+        """Return what the server has after renames, which are undone; `odd` stays as predicted."""
+        cursor = self.database.cursor()
+        with self.database.atomic() as transaction:
+            try:
+                for step in steps:
+                    cursor.execute(step.sql)
+                found = self.read()
+            except psycopg2.Error:
+                return predicted  # the trial of the files says what is wrong
+            finally:
+                transaction.rollback()
+        # Object by object: a prediction keeps their order.
+        pairs = zip(live.objects, predicted.objects, strict=True)
+        known = [key for before, key in pairs if before not in odd and key in found]
+        wrong = [key for key in known if found.get(key) != predicted.get(key)]
+        return predicted.changed(add=map(found.get, wrong))
 
     def run(self, made: Plan, files: Sequence[RenderedFile], odd: frozenset[Key]) -> str | None:
         """Apply the files and revert them, and look after each one."""

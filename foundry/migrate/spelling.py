@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import count
 
 from foundry.migrate.objects import Place
 
@@ -29,13 +31,21 @@ _KEYWORDS = frozenset(_WORDS.split())
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 
+_STRING = r"""E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*'"""
+_QUOTED, _WORD = '"(?:[^"]|"")*"', r"[^\W\d][\w$]*"
+
 # A string with or without escapes, a quoted name, a word, or any other character.
 _TOKEN = re.compile(
-    r"""
-    (?P<string> E'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' )
-    | (?P<quoted> "(?:[^"]|"")*" )
-    | (?P<word> [^\W\d][\w$]* )
-    | (?P<other> . )
+    f"(?P<string> {_STRING} ) | (?P<quoted> {_QUOTED} ) | (?P<word> {_WORD} ) | (?P<other> . )",
+    re.VERBOSE | re.DOTALL,
+)
+
+# What is no column: strings, the type of a cast, and the name of a function that is called.
+_NAME = rf"(?:{_QUOTED}|{_WORD})(?:\.(?:{_QUOTED}|{_WORD}))*"
+_COLUMN = re.compile(
+    rf"""
+    (?: {_STRING} | :: {_NAME} (?: (?:\([\d,]+\))? [ ] [a-z]+ )* | {_NAME} \( )
+    | (?P<quoted> {_QUOTED} ) | (?P<word> {_WORD} )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -66,6 +76,18 @@ def chosen(table: str, column: str, label: str) -> str:
     return "_".join([*parts, label])
 
 
+def spare(name: str, suffix: str, taken: Container[str]) -> str:
+    """Return a name like another one that nothing has, for a while."""
+    room = 63 - len(suffix) - 3
+    kept = name
+    if len(name.encode()) > room:
+        # Names that begin alike stay apart.
+        mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+        kept = f"{name.encode()[: room - 9].decode(errors='ignore')}_{mark}"
+    tries = (f"{kept}{suffix}{number or ''}" for number in count())
+    return next(found for found in tries if found not in taken)
+
+
 def literal(text: str) -> str:
     """Return a text as a string literal, for sessions with standard_conforming_strings."""
     return "'" + text.replace("'", "''") + "'"
@@ -84,15 +106,17 @@ def printed(place: Place, default: str) -> str:
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return an expression with some of its identifiers replaced; strings stay as they are."""
-    return "".join(_renamed(kind, token, names) for kind, token in _tokens(text))
+    """Return an expression with some of its columns replaced; strings stay as they are."""
 
+    def new(match: re.Match[str]) -> str:
+        token = match.group()
+        quoted = match["quoted"]
+        name = quoted[1:-1].replace('""', '"') if quoted else match["word"]
+        # A word of the server's own is in capitals; a name in capitals is in quotes.
+        known = name in names and bool(quoted or _PLAIN.fullmatch(token))
+        return ident(names[name]) if known else token
 
-def _renamed(kind: str, token: str, names: Mapping[str, str]) -> str:
-    name = token[1:-1].replace('""', '"') if kind == "quoted" else token
-    if kind in ("quoted", "word") and name in names:
-        return ident(names[name])
-    return token
+    return _COLUMN.sub(new, text)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

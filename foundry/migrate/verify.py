@@ -18,6 +18,7 @@ from foundry.errors import HistoryConflict
 from foundry.migrate.history import State
 from foundry.migrate.project import Project
 from foundry.migrate.runner import Runner
+from foundry.migrate.wording import stored
 from foundry.url import is_local
 
 
@@ -151,14 +152,17 @@ def _tables(question: _Question) -> Iterator[Check]:
     absent = [name for name in names if name not in there]
     yield _check("tables and views", f"{len(names)} of {len(names)} there", "missing", absent)
     fields = question.fields()
-    columns = {"tables": [t for t, _ in fields], "columns": [f.column_name for _, f in fields]}
+    columns = {
+        "tables": [table for table, _ in fields],
+        "columns": [stored(field.column_name) for _, field in fields],
+    }
     lacking = [row[0] for row in question.rows("lacking_columns", **columns)]
     yield _check("columns", f"{len(fields)} there", "missing", lacking)
 
 
 def _keys(question: _Question) -> Iterator[Check]:
     keys = [
-        (table, field.column_name, kind)
+        (table, stored(field.column_name), kind)
         for table, field in question.fields()
         for kind, wanted in (("p", field.primary_key), ("f", isinstance(field, ForeignKeyField)))
         if wanted

@@ -46,7 +46,7 @@ from foundry.migrate.objects import Trigger as TriggerObject
 from foundry.migrate.script import Script, declared_name, model_of
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Managed, Renames
-from foundry.migrate.wording import clipped, index_name
+from foundry.migrate.wording import clipped, index_name, stored
 
 
 def managed_by(script: Script, schema: Schema) -> Managed:
@@ -292,18 +292,19 @@ def _columns(
             raise DeclarationError(f'{spoken(table.model)}: renames "{new}", which it has not')
         if isinstance(field, ForeignKeyField):
             old = _key_column(old, live, places)
+        old = stored(old)
         if old in seen:
             raise DeclarationError(f'{spoken(table.model)}: two columns are renamed from "{old}"')
         seen.add(old)
-        names = clipped(old), clipped(field.column_name)
-        if names[0] != names[1]:
-            yield (table.place, *names)
+        if old != stored(field.column_name):
+            yield (table.place, old, stored(field.column_name))
 
 
 def _key_column(old: str, live: Snapshot, places: tuple[Place, Place]) -> str:
     # Peewee names the column of a foreign key after its field, with "_id" at the end.
     there = {c.name for place in places for c in live.of_table(Column, place)}
-    return f"{old}_id" if old not in there and f"{old}_id" in there else old
+    key = f"{old}_id"
+    return key if stored(old) not in there and stored(key) in there else old
 
 
 def _refuse_twice(places: Iterable[Place], what: str) -> None:

@@ -41,6 +41,11 @@ def clipped(name: str) -> str:
     return name.encode()[:63].decode(errors="ignore")
 
 
+def stored(name: str) -> str:
+    """Return the name that PostgreSQL gets: Peewee's users write a percent sign twice."""
+    return clipped(name.replace("%%", "%"))
+
+
 def index_name(statement: str) -> str | None:
     """Return the name that a CREATE INDEX statement gives, if it gives one."""
     found = _INDEX.match(statement)

@@ -266,7 +266,8 @@ def test_a_file_that_does_not_do_what_the_plan_says_is_a_defect(
     with Runner.opened(empty, loaded.settings) as runner:
         found = proposal.propose(runner, loaded, empty)
     (good,) = files(found.plan, "x", 1, context=found.context)
-    assert None is replay.replayed(found.setting, found.plan, [good], found.live)
+    tried = replay.replayed(found.setting, found.plan, lambda plan: [good], found.live)
+    assert (found.plan, None) == tried
     for content in (
         good.content.replace('"title" TEXT', '"title" VARCHAR'),
         good.content.replace("migrator.drop_table('book')", "migrator.sql('SELECT 1')"),
@@ -275,7 +276,7 @@ def test_a_file_that_does_not_do_what_the_plan_says_is_a_defect(
         assert content != good.content
         bad = RenderedFile(name=good.name, content=content)
         with pytest.raises(MigrationError, match="report this"):
-            replay.replayed(found.setting, found.plan, [bad], found.live)
+            replay.replayed(found.setting, found.plan, lambda plan, bad=bad: [bad], found.live)
 
 
 def test_a_required_column_waits_for_its_value(settled: Project) -> None:

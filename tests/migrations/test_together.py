@@ -36,6 +36,16 @@ REQUIRED = _parted("a = IntegerField()", "b = TextField()")
 INDEXED = _parted("a = IntegerField(index=True)")
 KEYED = _parted("a = IntegerField(primary_key=True)", meta="legacy_table_names = True")
 
+# Names that begin alike, and are cut where something is put behind them.
+LONG = "i" * 62
+UNIQUE = "constraints = [SQL('CONSTRAINT %s UNIQUE (a)'), SQL('CONSTRAINT %s UNIQUE (b)')]"
+KEYS = "constraints = [SQL('CONSTRAINT %s UNIQUE (a, b)'), SQL('CONSTRAINT %s UNIQUE (b, a)')]"
+MOODS = """
+M = declare.Enum('mood', (%s))
+O = declare.Enum('mood_before', ('x',))
+OBJECTS = [M, O]
+"""
+
 CASES = (
     Case(
         name="a table with NOT NULL becomes a partition",
@@ -78,6 +88,35 @@ CASES = (
         b=note("a = IntegerField()", meta=f"{BY_A}; primary_key = False")
         + "OBJECTS = [declare.Partition(Note, 'one', 'FOR VALUES IN (1)')]",
         refused_early=('"one" cannot become a partition of "note"', '"a"'),
+    ),
+    Case(
+        name="an index beside one with the name that it would have meanwhile",
+        a=note("a = IntegerField()", "b = IntegerField()")
+        + "Note.add_index(SQL('CREATE INDEX ix ON note (a)'))\n"
+        + "Note.add_index(SQL('CREATE INDEX ix_new ON note (b)'))",
+        b=note("a = IntegerField()", "b = IntegerField()")
+        + "Note.add_index(SQL('CREATE INDEX ix ON note (a, b)'))\n"
+        + "Note.add_index(SQL('CREATE INDEX ix_new ON note (b)'))",
+        actions_unsaid=True,
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="a unique constraint beside one with the name that it would have meanwhile",
+        a=note("a = IntegerField()", "b = IntegerField()", meta=UNIQUE % ("k", "k_new")),
+        b=note("a = IntegerField()", "b = IntegerField()", meta=KEYS % ("k", "k_new")),
+        actions_unsaid=True,
+    ),
+    Case(
+        name="unique constraints whose long names begin alike",
+        a=note("a = IntegerField()", "b = IntegerField()", meta=UNIQUE % (LONG + "a", LONG + "b")),
+        b=note("a = IntegerField()", "b = IntegerField()", meta=KEYS % (LONG + "a", LONG + "b")),
+        actions_unsaid=True,
+    ),
+    Case(
+        name="an enumerated type beside one with the name that it would have meanwhile",
+        a=MOODS % "'a', 'b', 'c'" + note("m = M.field()"),
+        b=MOODS % "'a', 'b'" + note("m = M.field()"),
+        actions_unsaid=True,
     ),
     Case(
         name="a table becomes a partition",

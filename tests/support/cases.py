@@ -42,6 +42,8 @@ class Case:
     """SQL run in both databases when they are built: what nobody declared."""
     rows: str = ""
     """SQL that stores rows in A."""
+    rest: str = ""
+    """SQL run in B: what nobody declared and `rows` made, as it is in the end."""
     actions: tuple[str, ...] = ()
     """What the plan does, in any order."""
     actions_unsaid: bool = False
@@ -112,6 +114,7 @@ def prove(server: Server, case: Case) -> None:
             if database is target or not case.refused_early:
                 execute(database, case.beside)
         execute(target, case.rows)
+        execute(other, case.rest)
         before, wanted = dump(target), dump(other)
         if case.unchanged:
             stays(desk, target, b)

@@ -218,7 +218,7 @@ def _renamed_not_null(move: Move, old: str, after: Column, change: Change) -> Pl
         return
     others, phase = move.before.of_table(Column, after.table), Phase.NOT_NULLS
     if any(c.not_null_name == after.not_null_name for c in others):
-        aside = set_aside((after.table[0], old))[1]
+        aside = set_aside(move, (after.table[0], old))[1]
         sql = move.alter(after.table, f"RENAME CONSTRAINT {quote(old)} TO {quote(aside)}")
         yield Phase.RENAMES, move.step(after.table, "rename not null", sql, change)
         old, phase = aside, Phase.KEYS  # the name is free by then
@@ -259,7 +259,7 @@ def continued(move: Move, place: Place, before: Column, change: Change) -> Plann
         (table[0], before.identity_sequence) if before.identity_sequence else None
     )
     if old is not None:
-        where = move.name(set_aside(old) if old == place else old)
+        where = move.name(set_aside(move, old) if old == place else old)
         sql = f"SELECT {new}last_value, is_called) FROM {where}"
     elif before.type not in LARGEST:
         return  # what does not count cannot be gone on with
@@ -270,11 +270,10 @@ def continued(move: Move, place: Place, before: Column, change: Change) -> Plann
     yield phase, move.step(table, "set sequence", sql, change)
 
 
-def set_aside(place: Place) -> Place:
-    """Return where a sequence waits while another one takes its name."""
+def set_aside(move: Move, place: Place) -> Place:
+    """Return where something waits while something else takes its name."""
     namespace, name = place
-    kept = name.encode()[:55].decode(errors="ignore")
-    return (namespace, f"{kept}_before")
+    return (namespace, move.spare(name, "_before"))
 
 
 def _rest(move: Move, before: Column, after: Column, change: Change) -> Planned:

@@ -96,7 +96,7 @@ def _key_by_index(move: Move, after: Constraint, change: Change) -> Planned:
     table, name = after.table, quote(after.name)
     names = [(kind, *table, after.name) for kind in ("constraint", "index")]
     clash = any(key in move.before for key in names)
-    built = quote(set_beside(after.name)) if clash else name
+    built = quote(_beside(move, after.name)) if clash else name
     on = f"{built} ON {move.name(table)} {respelled(after.index)}"
     sql = f"CREATE UNIQUE INDEX CONCURRENTLY {on}"
     # The old key goes when the new one is there.
@@ -107,9 +107,9 @@ def _key_by_index(move: Move, after: Constraint, change: Change) -> Planned:
     yield Phase.KEYS, move.step(table, "add constraint", sql, change)
 
 
-def set_beside(name: str) -> str:
+def _beside(move: Move, name: str) -> str:
     """Return the name an index has until the one it replaces is gone."""
-    return name.encode()[:58].decode(errors="ignore") + "_new"
+    return move.spare(name, "_new")
 
 
 def index(move: Move, change: Change) -> Planned:
@@ -203,7 +203,7 @@ def _replaced(move: Move, before: Index, after: Index, change: Change) -> Planne
         yield _unindexed(move, before, Change(before=before, after=None))
         yield from _indexed(move, after, after.name, Change(before=None, after=after))
         return
-    beside = set_beside(after.name)
+    beside = _beside(move, after.name)
     for _, step in _indexed(move, replace(after, comment=""), beside, change):
         yield Phase.INDEXES, step
     _, step = _unindexed(move, before, Change(before=before, after=None))

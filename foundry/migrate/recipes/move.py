@@ -9,7 +9,7 @@ from enum import IntEnum
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import Column, Key, Place
 from foundry.migrate.snapshot import Snapshot
-from foundry.migrate.spelling import quote, relation
+from foundry.migrate.spelling import quote, relation, spare
 from foundry.migrate.steps import Call, Step
 
 
@@ -96,6 +96,13 @@ class Move:
     def name(self, place: Place) -> str:
         """Return a place in quotes."""
         return relation(place, self.default)
+
+    def spare(self, name: str, suffix: str) -> str:
+        """Return a name for a while, one that nothing on either side has."""
+        kinds = ("name", "not_null_name", "identity_sequence")
+        things = (*self.before, *self.after)
+        taken = {getattr(thing, kind, "") for thing in things for kind in kinds}
+        return spare(name, suffix, taken)
 
     def alter(self, table: Place, what: str) -> str:
         """Return an ALTER TABLE statement."""

@@ -94,7 +94,7 @@ def _relabelled(move: Move, before: Enum, after: Enum, change: Change) -> Planne
                 sql = f"ALTER TYPE {name} ADD VALUE {literal(label)}{where}"
                 yield Phase.ENUMS, _step("add enum label", sql, change)
         return
-    old = set_aside(after.place)
+    old = set_aside(move, after.place)
     sql = f"ALTER TYPE {name} RENAME TO {quote(old[1])}"
     yield Phase.RENAMES, _step("rename enum", sql, change)
     yield Phase.ENUMS, _step("create enum", _created(move, after), change)
@@ -134,7 +134,7 @@ def _sequence(move: Move, after: Sequence, change: Change) -> Planned:
     column = move.before.get(("column", *owner))
     if column is not None:
         if column.identity_sequence == after.name:
-            aside = quote(set_aside(after.place)[1])
+            aside = quote(set_aside(move, after.place)[1])
             sql = f"ALTER SEQUENCE {name} RENAME TO {aside}"
             yield Phase.RENAMES, _step("rename sequence", sql, change)
         yield from continued(move, after.place, column, change)
@@ -151,7 +151,7 @@ def _unsequenced(move: Move, before: Sequence, change: Change) -> Planned:
         return  # it goes with its column
     place = before.place
     if _taken(move, before):
-        aside = set_aside(place)
+        aside = set_aside(move, place)
         sql = f"ALTER SEQUENCE {move.name(place)} RENAME TO {quote(aside[1])}"
         yield Phase.RENAMES, _step("rename sequence", sql, change)
         place = aside
