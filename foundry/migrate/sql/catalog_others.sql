@@ -25,6 +25,9 @@ WITH users(class, depender) AS MATERIALIZED (
     UNION ALL SELECT 'pg_catalog.pg_transform'::regclass, oid FROM pg_catalog.pg_transform
     UNION ALL SELECT 'pg_catalog.pg_conversion'::regclass, oid FROM pg_catalog.pg_conversion
     UNION ALL SELECT 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+), members(class, object) AS MATERIALIZED (
+    SELECT classid, objid FROM pg_catalog.pg_depend
+    WHERE refclassid = 'pg_catalog.pg_extension'::regclass AND deptype = 'e'
 )
 SELECT pg_describe_object(d.classid, d.objid, 0), d.deptype = 'a' AS own,
        CASE WHEN p.oid IS NOT NULL THEN 'function' WHEN e.typtype = 'e' THEN 'enum'
@@ -53,7 +56,6 @@ LEFT JOIN pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_namespace AS n
   ON n.oid = coalesce(p.pronamespace, r.relnamespace, e.typnamespace)
 WHERE u.depender >= 16384 AND n.oid = ANY(%(spaces)s::oid[])
-  AND (d.classid, d.objid) NOT IN (
-    SELECT classid, objid FROM pg_catalog.pg_depend
-    WHERE refclassid = 'pg_catalog.pg_extension'::regclass AND deptype = 'e')
+  AND (d.classid, d.objid) NOT IN (SELECT m.class, m.object FROM members AS m)
+  AND (d.refclassid, d.refobjid) NOT IN (SELECT m.class, m.object FROM members AS m)
 ORDER BY 1
