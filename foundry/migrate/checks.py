@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from foundry.migrate.casts import misfit, using
+from foundry.migrate.casts import Type, using
 from foundry.migrate.compare import Change, compare
-from foundry.migrate.objects import Column, Constraint, Index, Place
+from foundry.migrate.objects import Column, Constraint, Enum, Index, Key, Place
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import ident, printed, quote, quoted, relation
 from foundry.migrate.steps import HOLE, Check, Renames
+from foundry.migrate.survival import holds, misfit
 
 _KEYS = ("PRIMARY KEY", "UNIQUE")
 
@@ -29,8 +30,8 @@ def checks(
     `now` is `live` with the declared renames done: names in the queries are new names.
     """
     asker = _Asker(live, now, wanted, renames, version, default)
-    found: list[Check] = []
-    for change in compare(now, wanted):
+    found: list[Check] = [*asker.labels()]
+    for change in _resting(wanted, compare(now, wanted)):
         match change.after:
             case Column() as column if ("table", *column.table) in now:
                 found += asker.column(change, column)
@@ -40,6 +41,36 @@ def checks(
                 found += asker.index(change, index)
     # Whether values fit comes first: the other questions cast them.
     return tuple(sorted(found, key=lambda check: " TYPE " not in check.name))
+
+
+def _resting(wanted: Snapshot, changes: tuple[Change, ...]) -> Iterator[Change]:
+    """Yield the changes; what rests on values that become others comes as if it were new."""
+    moved = {c.key for c in changes if _moved(c)}
+    found: list[Constraint | Index] = [*wanted.kind(Constraint), *wanted.kind(Index)]
+    asked = {o.key: Change(before=None, after=o) for o in found if not moved.isdisjoint(_on(o))}
+    yield from (c for c in changes if c.key not in asked)
+    yield from asked.values()
+
+
+def _on(thing: Constraint | Index) -> Iterator[Key]:
+    yield from (("column", *thing.table, name) for name in thing.columns)
+    if isinstance(thing, Constraint) and thing.references:
+        yield from (("column", *thing.references, name) for name in thing.referenced)
+
+
+def _moved(change: Change) -> bool:
+    """True for a column whose values, or what is equal among them, become others."""
+    before, after = change.before, change.after
+    if not (isinstance(before, Column) and isinstance(after, Column)):
+        return False
+    old, new = Type.of(before.type), Type.of(after.type)
+    same = holds(old, new) and (old.base == new.base or new.base != "citext")
+    return (before.type != after.type and not same) or before.collation != after.collation
+
+
+def _now(name: str) -> str:
+    """Return the name, in a query, of what a key holds now."""
+    return f"{name} now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +96,39 @@ class _Asker:
             where = f"{quote(after.name)} IS NULL"
             yield self.check(f"{name} NOT NULL", after.table, where, raw=True)
         if before.type != after.type and not after.generated:
-            where = misfit(before.type, after.type, quote(after.name), version=self.version)
-            if where:
-                yield self.check(f"{name} TYPE {after.type}", after.table, where, raw=True)
+            yield from self.retyped(before, after)
+
+    def labels(self) -> Iterator[Check]:
+        """Ask for rows with labels that go, where the enumerated type keeps its name."""
+        for after in self.wanted.kind(Column):
+            before = self.now.get(after.key)
+            kept, left = before and self.enum(before, self.now), self.enum(after, self.wanted)
+            if not (kept and left) or before.type != after.type or after.generated:
+                continue
+            if not set(kept.labels) <= set(left.labels):
+                yield from self.retyped(before, after)
+
+    def retyped(self, before: Column, after: Column) -> Iterator[Check]:
+        name, column = printed(after.table, self.default), quote(after.name)
+        labels = self.allowed(after)
+        where = misfit(before.type, after.type, column, version=self.version, labels=labels)
+        if where:
+            what = f"{name}.{ident(after.name)} TYPE {after.type}"
+            yield self.check(what, after.table, where, raw=True)
+
+    @staticmethod
+    def enum(column: Column, side: Snapshot) -> Enum | None:
+        return side.get(("enum", *column.enum)) if column.enum else None
+
+    def allowed(self, column: Column) -> tuple[str, ...] | None:
+        """Return the labels of a column's enumerated type, also under their present names."""
+        found = self.enum(column, self.wanted)
+        if found is None:
+            return None
+        old = [
+            o for place, o, n in self.renames.labels if place == found.place and n in found.labels
+        ]
+        return (*found.labels, *old)
 
     def constraint(self, change: Change, after: Constraint) -> Iterator[Check]:
         before = change.before
@@ -123,6 +184,9 @@ class _Asker:
         filled = " AND ".join(f"t.{quote(a)} IS NOT NULL" for a in after.columns)
         source = self.source(after.references, "r")
         where = f"{filled} AND NOT EXISTS (SELECT FROM {source} WHERE {match})"
+        if "MATCH FULL" in after.definition:
+            some = ", ".join(f"t.{quote(a)}" for a in after.columns)
+            where += f" OR num_nulls({some}) BETWEEN 1 AND {len(after.columns) - 1}"
         yield self.check(after.name, after.table, where)
 
     def unique(
@@ -134,24 +198,30 @@ class _Asker:
         nulls: bool,
         some: str = "",
     ) -> Check:
-        keys, names = self.keys(table), quoted(columns)
+        keys, names = self.keys(table, raw=True), quoted(columns)
         filled = [] if nulls else [f"{quote(c)} IS NOT NULL" for c in columns]
         terms = [*filled, *([some] if some else [])]
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        counted = f"SELECT {keys}, count(*) OVER (PARTITION BY {names}) AS found"
+        counted = f"SELECT {self.keys(table)}, count(*) OVER (PARTITION BY {names}) AS found"
         inner = f"{counted} FROM {self.source(table, 't')}{where}"
         return Check(name=name, query=f"SELECT {keys} FROM ({inner}) AS u WHERE found > 1 LIMIT 3")
 
     def check(self, name: str, table: Place, where: str, *, raw: bool = False) -> Check:
-        keys, source = self.keys(table), self.source(table, "t", raw=raw)
+        keys, source = self.keys(table, raw=raw), self.source(table, "t", raw=raw)
         return Check(name=name, query=f"SELECT {keys} FROM {source} WHERE {where} LIMIT 3")
 
-    def keys(self, table: Place) -> str:
-        """Return the columns that say which row it is."""
-        for found in self.now.of_table(Constraint, table):
-            if found.kind == "PRIMARY KEY":
-                return quoted(found.columns)
-        return "ctid"
+    def keys(self, table: Place, *, raw: bool = False) -> str:
+        """Return the columns that say which row it is, with what they hold now."""
+        names = self.key_columns(table)
+        if raw or not names:
+            return quoted(names) or "ctid"
+        kept = (self.value(table, name) == quote(name) for name in names)
+        pairs = zip(names, kept, strict=True)
+        return ", ".join(quote(n) if k else f"{quote(_now(n))} AS {quote(n)}" for n, k in pairs)
+
+    def key_columns(self, table: Place) -> tuple[str, ...]:
+        found = self.now.of_table(Constraint, table)
+        return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
 
     def source(self, table: Place, alias: str, *, raw: bool = False) -> str:
         """Return the table under its present name, with columns under the new ones.
@@ -160,7 +230,7 @@ class _Asker:
         """
         old = next((o for o, n in self.renames.tables if n == table), table)
         old = old if ("table", *old) in self.live else table
-        name, hidden = relation(old, self.default), "" if self.keys(table) != "ctid" else ", ctid"
+        name, hidden = relation(old, self.default), "" if self.key_columns(table) else ", ctid"
         names = {n: o for t, o, n in self.renames.columns if t == table}
         there = [c.name for c in self.now.of_table(Column, table)]
         pairs = [(names.get(name, name), name) for name in there]
@@ -173,5 +243,7 @@ class _Asker:
         values = {c: self.value(table, c) for c in dict.fromkeys((*there, *after))}
         if raw or values == {c: quote(c) for c in there}:
             return found
-        listed = ", ".join(f"{v} AS {quote(c)}" for c, v in values.items() if v)
+        shown = {_now(c): quote(c) for c in self.key_columns(table) if values[c] != quote(c)}
+        every = {**values, **shown}.items()
+        listed = ", ".join(f"{v} AS {quote(c)}" for c, v in every if v)
         return f"(SELECT {listed}{hidden} FROM {found}) AS {quote(alias)}"

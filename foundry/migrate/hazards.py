@@ -11,10 +11,10 @@ from dataclasses import replace
 from foundry.migrate.modes import Mode, Work
 from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger, View
 from foundry.migrate.objects import Sequence as Numbers
-from foundry.migrate.retyping import rounds
 from foundry.migrate.rules import Context, Rule, other_of, rule_for, table_of
 from foundry.migrate.spelling import ident, printed
 from foundry.migrate.steps import Step
+from foundry.migrate.survival import rounds
 
 Lock = tuple[str, str, str]
 """Table as it is printed, lock mode, work."""
@@ -98,7 +98,8 @@ def losses(step: Step, context: Context) -> tuple[str, ...]:
         case "drop sequence", Numbers() if before.owner is None:
             return (f"sequence {printed(before.place, namespace)} and where it stands",)
         case "retype column", Column() if isinstance(after, Column):
-            if rounds(before.type, after.type, version=context.version):
+            labels = () if after.enum else None  # a text is one of them, or refused
+            if rounds(before.type, after.type, version=context.version, labels=labels):
                 column = _column(after, namespace)
                 return (f"what {after.type} does not hold of {before.type} in {column}",)
     return ()

@@ -158,6 +158,8 @@ class Column:
     """Columns of the table that a generated column is made from."""
     fill: str = carried("")
     """SQL expression of the model's Python default, for rows that are there already."""
+    fill_once: bool = carried(False)
+    """True when that is one value for all of them."""
     enum: Place | None = carried(None)
     """The enumerated type of the column, or of its elements."""
     sequence: Place | None = carried(None)

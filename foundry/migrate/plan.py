@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from foundry.errors import MigrationError
+from foundry.migrate.advice import advice
 from foundry.migrate.calls import answering, calls, computed
 from foundry.migrate.checks import checks
 from foundry.migrate.compare import Change, compare
@@ -108,7 +109,8 @@ def plan(
         goal = wanted.changed(drop=silent)
         questions = checks(live, now, goal, declared, version=version, default=default)
         stages[0] = replace(stages[0], checks=questions)
-    return Plan(stages=tuple(stages), notes=(*notes, *_likely(now, wanted, default)))
+    notes += (*_likely(now, wanted, default), *advice(now, wanted, stages, default=default))
+    return Plan(stages=tuple(stages), notes=tuple(notes))
 
 
 def _goals(now: Snapshot, wanted: Snapshot) -> Iterator[tuple[Snapshot, tuple[str, ...]]]:

@@ -1,8 +1,8 @@
-"""What changing a column's type costs and loses, by the two types as the server prints them."""
+"""What changing a column's type costs, by the two types as the server prints them."""
 
 from __future__ import annotations
 
-from foundry.migrate.casts import Type, misfit
+from foundry.migrate.casts import Type
 from foundry.migrate.modes import Work
 
 # (before, after) of the same bytes and the same operators.
@@ -20,18 +20,6 @@ _GROWING = frozenset({"character varying", "bit varying"})
 _TIMESTAMPS = frozenset({"timestamp without time zone", "timestamp with time zone"})
 _PRECISE = _TIMESTAMPS | {"time without time zone", "time with time zone"}
 _VECTORS = frozenset({"vector", "halfvec", "sparsevec"})
-_WHOLE = frozenset({"bigint", "integer", "smallint"})
-# Casts that the server makes without a word although values come out different.
-_ROUNDING: dict[str, frozenset[str]] = {
-    "double precision": _WHOLE | {"real", "numeric"},
-    "real": _WHOLE | {"numeric"},
-    "numeric": _WHOLE | {"real", "double precision", "money"},
-    "bigint": frozenset({"real", "double precision"}),
-    "integer": frozenset({"real"}),
-    "timestamp with time zone": frozenset({"date", "time without time zone"}),
-    "timestamp without time zone": frozenset({"date", "time without time zone"}),
-    "inet": frozenset({"cidr"}),
-}
 
 
 def retyping(before: str, after: str) -> Work:
@@ -72,18 +60,3 @@ def _precision(found: Type) -> int:
 
 def _scale(found: Type) -> int:
     return found.modifier[1] if len(found.modifier) > 1 else 0
-
-
-def rounds(before: str, after: str, *, version: int) -> bool:
-    """True when the server keeps less of the values, and no check before finds out which."""
-    old, new = Type.of(before), Type.of(after)
-    return _is_coarser(old, new) and not misfit(before, after, "x", version=version)
-
-
-def _is_coarser(old: Type, new: Type) -> bool:
-    if old.base != new.base:
-        unbounded = new.base == "numeric" and not new.modifier
-        return new.base in _ROUNDING.get(old.base, ()) and not unbounded
-    if old.base == "numeric":
-        return bool(new.modifier) and (not old.modifier or _scale(new) < _scale(old))
-    return old.base in _PRECISE and _precision(new) < _precision(old)

@@ -127,7 +127,7 @@ def _key_stays(foreign: Constraint, live: Snapshot, wanted: Snapshot) -> bool:
 def _needs_fill(after: Column, standing: frozenset[Place]) -> bool:
     if after.table not in standing or after.identity or after.generated:
         return False
-    return after.volatile if after.default else after.not_null
+    return after.volatile if after.default else after.not_null and not after.fill_once
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,9 @@ def _completed(o: Object, words: _Words, live: Snapshot, stubs: frozenset[Place]
     if isinstance(o, Column):
         table = words.models.get(o.table)
         field = table.model._meta.columns.get(o.name) if table else None
-        filled = fill(field, o.type, words.script) if field is not None else ""
-        return replace(o, fill=filled, needs=needed) if filled or needed else o
+        filled, once = fill(field, o.type, words.script) if field is not None else ("", False)
+        more = replace(o, fill=filled, fill_once=once, needs=needed)
+        return more if filled or needed else o
     if isinstance(o, Table):
         return replace(o, source=words.tables.get(o.place, ""))
     if isinstance(o, Index):

@@ -18,11 +18,13 @@ from peewee import (
     DateField,
     DateTimeField,
     DeferredForeignKey,
+    DoubleField,
     ForeignKeyField,
     IntegerField,
     Model,
     TextField,
     UUIDField,
+    fn,
 )
 from playhouse.postgres_ext import ArrayField
 from support.migrations import url_of
@@ -164,20 +166,22 @@ def test_python_defaults_become_sql(db: Database) -> None:
         day = DateField(default=date.today)
         text = TextField(default="it's 5%")
         tags = ArrayField(TextField, default=list)
+        drawn = DoubleField(default=fn.random())
         odd = IntegerField(default=_never)
         none = IntegerField()
 
-    filled = {c.name: c.fill for c in want(db, Many).snapshot.kind(Column)}
+    filled = {c.name: (c.fill, c.fill_once) for c in want(db, Many).snapshot.kind(Column)}
     assert {
-        "id": "",
-        "key": "gen_random_uuid()",
-        "at": "LOCALTIMESTAMP",
-        "utc": "(now() AT TIME ZONE 'UTC')",
-        "day": "CURRENT_DATE",
-        "text": "'it''s 5%'",
-        "tags": "'{}'",
-        "odd": "",
-        "none": "",
+        "id": ("", False),
+        "key": ("gen_random_uuid()", False),
+        "at": ("LOCALTIMESTAMP", True),
+        "utc": ("(now() AT TIME ZONE 'UTC')", True),
+        "day": ("CURRENT_DATE", True),
+        "text": ("'it''s 5%'", True),
+        "tags": ("'{}'", True),
+        "drawn": ("random()", False),
+        "odd": ("", False),
+        "none": ("", False),
     } == filled
 
 

@@ -55,6 +55,54 @@ CASES = (
         actions=("retype column",),
         works=(("note", "rewrite"),),
     ),
+    Case(
+        name="text becomes an enum that is made for it and a value is no label",
+        a=note("b = TextField()"),
+        b="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('b'), ('c')",
+        actions=("create enum", "retype column"),
+        works=(("note", "rewrite"),),
+        refused=("id=2;",),
+    ),
+    Case(
+        name="a label goes that no row has",
+        a="MOOD = declare.Enum('mood', ('a', 'b', 'c'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('c', 'z'), renames={'z': 'b'})\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('b'), ('c')",
+        actions_unsaid=True,
+        query="SELECT b::text FROM note ORDER BY id",
+        expected=(("z",), ("c",)),
+    ),
+    Case(
+        name="a label goes that a row has",
+        a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('c', 'd'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('c'), ('a')",
+        actions_unsaid=True,
+        refused=("id=2;",),
+    ),
+    Case(
+        name="a label goes that is in an array",
+        a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
+        + note("b = ArrayField(MOOD.field, index=False)")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('c', 'd'))\n"
+        + note("b = ArrayField(MOOD.field, index=False)")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('{c,a}'), ('{c}')",
+        actions_unsaid=True,
+        refused=("id=1;",),
+    ),
 )
 
 

@@ -8,6 +8,12 @@ import pytest
 from support.cases import Case, note, prove
 from support.server import Server
 
+GOAL = note(
+    "x = IntegerField()",
+    "y = IntegerField()",
+    name="Goal",
+    meta="indexes = ((('x', 'y'), True),)",
+)
 CASES = (
     Case(
         name="a foreign key",
@@ -79,6 +85,21 @@ CASES = (
         ),
         actions=("add constraint", "validate constraint"),
         works=(("note", "scan"), ("tag", "scan")),
+    ),
+    Case(
+        name="MATCH FULL and a row that has one of two",
+        a=GOAL + note("a = IntegerField(null=True)", "b = IntegerField(null=True)"),
+        b=GOAL
+        + note(
+            "a = IntegerField(null=True)",
+            "b = IntegerField(null=True)",
+            meta="constraints = [SQL('CONSTRAINT pair FOREIGN KEY (a, b) "
+            "REFERENCES goal (x, y) MATCH FULL')]",
+        ),
+        rows="INSERT INTO goal (x, y) VALUES (1, 2); "
+        "INSERT INTO note (a, b) VALUES (1, 2), (NULL, NULL), (1, NULL)",
+        actions_unsaid=True,
+        refused=("pair", "id=3;"),
     ),
 )
 

@@ -33,11 +33,12 @@ LEVELS = (
     {"settings", "files", "interrupt", "objects", "wording"},
     {"snapshot"},
     {"steps", "modes", "spelling", "casts", "compare", "recipes"},
+    {"survival"},
     {"recipes.move", "recipes.serials", "recipes.values"},
     {"recipes.columns"},
     {"recipes.tables", "recipes.types", "recipes.programs"},
     {"recipes.keys", "calls"},
-    {"renaming", "refusals", "scope", "stages", "victims", "checks"},
+    {"renaming", "refusals", "scope", "stages", "victims", "checks", "advice"},
     {"plan"},
     {"retyping"},
     {"rules"},
@@ -70,7 +71,7 @@ PURE = {
     *("modes", "spelling", "casts", "compare", "renaming", "scope", "stages", "victims", "checks"),
     *("recipes.move", "recipes.serials", "recipes.values", "recipes.columns", "recipes.tables"),
     *("recipes.types", "recipes.programs", "recipes.keys", "plan", "retyping", "rules", "hazards"),
-    *("render", "difference"),
+    *("render", "difference", "survival", "advice"),
 }
 WORLD = {"history", "lock", "recording", "externals", "runner", "cli"}
 WORLD |= {"scratch", "shadow", "catalog"}

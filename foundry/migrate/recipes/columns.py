@@ -89,7 +89,11 @@ def _added(move: Move, after: Column, change: Change) -> Planned:
     if late:
         first = replace(first, default="", not_null=False)
     bare = not (after.default or after.identity or after.generated)
-    filled = after.not_null and bare and table in move.standing
+    needy = after.not_null and bare and table in move.standing
+    filled = needy and not after.fill_once
+    if needy and after.fill_once:
+        # Kept beside the table: no row is written, and no trigger fires.
+        first = replace(first, default=after.fill)
     if filled:
         first = replace(first, not_null=False)
     sql = move.alter(table, f"ADD COLUMN {definition(move, first, inline=False)}")
@@ -97,6 +101,12 @@ def _added(move: Move, after: Column, change: Change) -> Planned:
     if filled:
         yield from fill(move, after)
         yield from _nulls(move, replace(after, not_null=False), after, change)
+    if first.default and not after.default:
+        sql = move.alter(table, f"{column(after.name)} DROP DEFAULT")
+        call = move.call(table, "drop_column_default", after.name)
+        made = replace(change, before=first)
+        yield Phase.DEFAULTS, move.step(table, "drop default", sql, made, call)
+        first = replace(first, default="")
     yield from _rest(move, _as_created(move, first), after, change)
 
 
