@@ -185,7 +185,7 @@ class Schema:
     """Everything a database should have, as one value; `--models` names one of these.
 
     `namespaces` are the PostgreSQL schemas it needs besides `public`. A `whole` one says
-    which triggers, policies and comments its tables have; with a mere list of models those
+    which triggers, policies and row security its tables have; with a mere list of models those
     are left as they are.
     """
 

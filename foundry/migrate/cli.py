@@ -201,7 +201,10 @@ def _down(call: _Call) -> int:
 def _stamp(call: _Call) -> int:
     with _opened(call) as runner:
         outcome = runner.fake(call.options.to)
+        drift = proposal.drift(runner, call.project, call.target)
     _finish(call, outcome, "recorded")
+    if drift is not None and drift.level is Level.BAD:
+        call.notice(f"warning: {drift.detail}")
     return 0
 
 

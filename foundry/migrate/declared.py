@@ -36,11 +36,6 @@ def bind_with(cursor: Cursor) -> Bind:
     return bind
 
 
-def bind_by_repr(sql: str, values: Sequence[Any]) -> str:
-    """Tell statements apart where there is no connection to bind with."""
-    return f"{sql} -- {list(values)!r}" if values else sql
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
     """Where the namespaces of models are: the default one unqualified, others by a stand-in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,8 +14,8 @@ ADD, DROP, ALTER, RENAME = "add", "drop", "alter", "rename"
 UNWRITTEN = "NULL /* to be written by you */"
 """Stands in printed SQL for what the author of the migration has to write."""
 
-# They prepare or finish what another step is about.
-_PASSING = frozenset({"fill column", "validate constraint", "set sequence", "refresh view"})
+# They prepare or finish what another step is about, where there is another one.
+_PASSING = frozenset({"fill column", "validate constraint", "set sequence"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,28 +41,37 @@ class Entry:
 def entries(plan: Plan, namespace: str = "public") -> tuple[Entry, ...]:
     """Return what a plan changes: renames first, then by kind and name.
 
-    What a new table is made of, and what goes with one, is not named by itself; nor is
+    The columns of a new table, and what goes with one, are not named by themselves; nor is
     what is rebuilt as it was.
     """
     if not plan.stages:
         return ()
     steps = [step for stage in plan.stages for step in stage.up]
     renames = [_renamed(s, namespace) for s in steps if _is_rename(s)]
-    others: dict[Key, tuple[Step, Step]] = {}
-    for step in steps:
-        if step.action not in _PASSING and not _is_rename(step):
-            key = step.subject.key
-            others[key] = (others.get(key, (step,))[0], step)
+    others = _changed([s for s in steps if s.action not in _PASSING])
+    others = {**_changed([s for s in steps if s.action in _PASSING]), **others}
     goal = plan.stages[-1].after
+    fresh = {s.subject.key for s in steps if s.action == "create table"}
     made = [
         entry
         for key, (first, last) in others.items()
         if last.after is None or key in goal
+        if not (key[0] == "column" and ("table", *key[1:3]) in fresh)
         if (entry := _entry(first, last, namespace)) is not None
     ]
     order = (ADD, ALTER, DROP)
     made.sort(key=lambda e: (e.kind, e.name, order.index(e.change)))
     return (*renames, *made)
+
+
+def _changed(steps: Iterable[Step]) -> dict[Key, tuple[Step, Step]]:
+    """Return the first and the last of the steps about each object, renames aside."""
+    found: dict[Key, tuple[Step, Step]] = {}
+    for step in steps:
+        if not _is_rename(step):
+            key = step.subject.key
+            found[key] = (found.get(key, (step,))[0], step)
+    return found
 
 
 def _is_rename(step: Step) -> bool:

@@ -22,7 +22,10 @@ _ADVICE = {
 
 # Python's own complaints about code name code; other exceptions may carry anything, a
 # URL with its password for one.
-_ABOUT_CODE = (ImportError, NameError, SyntaxError, AttributeError, TypeError, IndexError)
+_ABOUT_CODE = (
+    *(ImportError, NameError, SyntaxError, AttributeError, TypeError, IndexError),
+    NotImplementedError,
+)
 
 
 def told(error: BaseException, file: MigrationFile | None = None) -> str:

@@ -5,13 +5,24 @@ Tables that the same plan makes are not spoken of: nobody uses them yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from foundry.migrate.modes import Mode, Work
-from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger, View
+from foundry.migrate.objects import (
+    Column,
+    Constraint,
+    Grant,
+    Index,
+    Key,
+    Place,
+    Policy,
+    Table,
+    Trigger,
+    View,
+)
 from foundry.migrate.objects import Sequence as Numbers
-from foundry.migrate.rules import Context, Rule, other_of, rule_for, table_of
+from foundry.migrate.rules import Context, Rule, advice, other_of, rule_for, table_of
 from foundry.migrate.spelling import ident, printed
 from foundry.migrate.steps import Step
 from foundry.migrate.survival import rounds
@@ -50,13 +61,18 @@ def _made(steps: Sequence[Step]) -> frozenset[Place]:
 
 def file_locks(steps: Sequence[Step], context: Context) -> tuple[Lock, ...]:
     """Return the locks of a file, one a table and mode that no stronger one stands for."""
+    every = longest(_each(steps, context))
+    return tuple(lock for lock in every if not any(_covers(o, lock) for o in every))
+
+
+def longest(every: Iterable[Lock]) -> tuple[Lock, ...]:
+    """Return one lock a table and mode, with the most work done under it."""
     found: dict[tuple[str, str], str] = {}
-    for table, mode, work in _each(steps, context):
+    for table, mode, work in every:
         known = found.get((table, mode))
         if known is None or Work[known.upper()] < Work[work.upper()]:
             found[table, mode] = work
-    every = [(t, m, w) for (t, m), w in found.items()]
-    return tuple(lock for lock in every if not any(_covers(o, lock) for o in every))
+    return tuple((t, m, w) for (t, m), w in found.items())
 
 
 def _each(steps: Sequence[Step], context: Context) -> Iterator[Lock]:
@@ -82,8 +98,9 @@ def warnings(steps: Sequence[Step], context: Context) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for step, here in _placed(steps, context):
         rule = rule_for(step, here)
-        if rule and rule.advice and locks(step, here):
-            found[f"{described(step, context.namespace)}: {rule.effect}; {rule.advice}"] = None
+        told = advice(rule, step, here) if rule else ""
+        if rule and told and locks(step, here):
+            found[f"{described(step, context.namespace)}: {rule.effect}; {told}"] = None
     return tuple(found)
 
 
@@ -128,10 +145,27 @@ def subject(step: Step, namespace: str = "public") -> str:
             return f"{ident(found.name)} on {printed(found.table, namespace)}"
         case Table() | View() | Numbers():
             return printed(found.place, namespace)
-    names = found.key[1:]
-    if names and names[0] == namespace:
+        case Grant():
+            return f"{found.privilege} on {_target(found, namespace)} to {_role(found.role)}"
+    return _printed(found.key, namespace)
+
+
+def _role(name: str) -> str:
+    return ident(name) if name else "PUBLIC"
+
+
+def _target(grant: Grant, namespace: str) -> str:
+    kind = "" if grant.target[0] in ("table", "view", "column") else f"{grant.target[0]} "
+    return kind + _printed(grant.target, namespace)
+
+
+def _printed(key: Key, namespace: str) -> str:
+    """Print a key without its kind; of a function the types are no names."""
+    kind, *names = key
+    arguments = f"({names.pop()})" if kind == "function" else ""
+    if names[0] == namespace and len(names) > 1:
         names = names[1:]
-    return ".".join(map(ident, filter(None, names)))
+    return ".".join(map(ident, names)) + arguments
 
 
 def _column(column: Column, namespace: str) -> str:

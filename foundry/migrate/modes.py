@@ -55,7 +55,9 @@ class Work(IntEnum):
     """Every row is read."""
     BUILD = 3
     """An index is built."""
-    REWRITE = 4
+    FILL = 4
+    """Rows are written, and stay locked until the statement ends."""
+    REWRITE = 5
     """The table and all its indexes are written anew."""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from foundry.migrate.files import MigrationFile
 
 _SHOWN = 3
 _LONGEST = 80
+# No other number of dimensions is made of a vector.
+_EMBEDDING = re.compile(r" TYPE (\S*\.)?(vector|halfvec|sparsevec)\(")
 
 # The question is about something that an earlier file of the same group makes: it has no
 # rows yet that could be in the way.
@@ -39,23 +42,28 @@ def refuse_rows(database: PostgresqlDatabase, files: Sequence[MigrationFile]) ->
     """Raise DataInTheWay for the first check that finds rows; only their keys are named."""
     for file in files:
         for name, query in file.head.checks:
-            asked, remedy = _with_fills(file, query)
+            asked, remedy = _with_fills(file, name, query)
             found = _found(database, file, name, asked)
             if found:
                 raise DataInTheWay(
                     f'"{file.name}": rows stand in the way of "{name}": {", ".join(found)}; '
-                    f"{remedy} and run up again"
+                    f"{remedy}"
                 )
 
 
-def _with_fills(file: MigrationFile, query: str) -> tuple[str, str]:
+def _with_fills(file: MigrationFile, check: str, query: str) -> tuple[str, str]:
     """Return the query with what the author of the file wrote, and what to do about rows."""
-    remedy = "correct or delete them"
+    remedy = "correct or delete them and run up again"
+    if _EMBEDDING.search(check):
+        remedy = (
+            "they have to be embedded again: delete the new files, add a second column, fill it, "
+            "then drop the first, and in a third migration rename the second"
+        )
     for name, text in file.head.fills:
         if f"{{{name}}}" in query:
             # In the file it goes through the driver, which reads %% as %.
             query = query.replace(f"{{{name}}}", text.replace("%%", "%"))
-            remedy = f'write into the file what "{name}" is for them'
+            remedy = f'write into the file what "{name}" is for them and run up again'
     return query, remedy
 
 
@@ -72,6 +80,12 @@ def _found(
             return tuple(_key(columns, row) for row in cursor.fetchmany(_SHOWN))
         except _NOT_YET:
             return ()
+        except psycopg2.DataError as error:
+            # What fails on a row now would fail on it later; which row, nobody is told.
+            raise DataInTheWay(
+                f'"{file.name}": a row stands in the way of "{name}", which cannot be asked of it '
+                f"({told(error)}): correct or delete it and run up again"
+            ) from error
         except psycopg2.Error as error:
             raise MigrationError(
                 f'"{file.name}": "{name}" cannot be checked: {told(error)}'

@@ -14,7 +14,7 @@ from foundry.console import cell, printable
 from foundry.migrate import difference
 from foundry.migrate.difference import Detail, Entry
 from foundry.migrate.externals import Progress
-from foundry.migrate.hazards import file_locks, file_losses, warnings
+from foundry.migrate.hazards import file_locks, file_losses, longest, warnings
 from foundry.migrate.history import Standing, State
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.rules import Context
@@ -141,7 +141,7 @@ def _shortened(text: str) -> str:
 def print_hazards(console: Console, plan: Plan, context: Context) -> None:
     """Print the locks and losses of generated files, and what to think about."""
     stages = tuple(_in_context(plan, context))
-    locks = [lock for stage, here in stages for lock in file_locks(stage.up, here)]
+    locks = longest(lock for stage, here in stages for lock in file_locks(stage.up, here))
     if locks:
         table = _table("table in use", "lock", "while it is held")
         for name, mode, work in locks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from peewee import Model
+from peewee import DeferredForeignKey, Model
 
 from foundry.declare import Schema
-from foundry.errors import DeclarationError
+from foundry.errors import DeclarationError, FoundryError
 from foundry.migrate.failure import told
 from foundry.migrate.settings import Settings
 
@@ -60,6 +60,7 @@ def load(
     none at all when a directory is named.
     """
     section = _section(config)
+    _stated({"models": models, "directory": directory, "table": table}, section)
     spec = models or section.get("models") or ""
     named = directory or section.get("directory")
     # Files of one's own and no models: then foundry's tables are not wanted either.
@@ -85,6 +86,8 @@ def load(
 
 
 def _section(config: str | Path | None) -> dict[str, str]:
+    if config == "":
+        raise DeclarationError("--config is empty: name a file, or leave it out")
     path = Path(config or "setup.cfg")
     parser = ConfigParser(interpolation=None)
     try:
@@ -117,6 +120,15 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _stated(options: Mapping[str, object], section: Mapping[str, str]) -> None:
+    """Refuse what is named and empty: an unset variable of a shell is no default."""
+    for key in ("models", "directory", "table"):
+        if options[key] == "":
+            raise DeclarationError(f"--{key} is empty: name something, or leave it out")
+        if options[key] is None and section.get(key) == "":
+            raise DeclarationError(f'[foundry]: "{key}" is empty: name something, or leave it out')
+
+
 def _schema(spec: str) -> Schema:
     name, _, attribute = spec.partition(":")
     module = _import(name)
@@ -126,11 +138,22 @@ def _schema(spec: str) -> Schema:
             raise DeclarationError(f'module "{name}" has no "{attribute}"')
     else:
         value = getattr(module, "SCHEMA", None) or _models_of(module)
-    if isinstance(value, Schema):
-        return value
     if isinstance(value, (list, tuple, set)) and value and all(map(_is_model, value)):
-        return Schema(models=tuple(value), whole=False)
-    raise DeclarationError(f'"{spec}" is neither a Schema nor a list of models')
+        value = Schema(models=tuple(value), whole=False)
+    if not isinstance(value, Schema):
+        raise DeclarationError(f'"{spec}" is neither a Schema nor a list of models')
+    _refuse_unresolved(value.models)
+    return value
+
+
+def _refuse_unresolved(models: Iterable[type[Model]]) -> None:
+    for model in models:
+        for field in model._meta.sorted_fields:
+            if isinstance(field, DeferredForeignKey):
+                raise DeclarationError(
+                    f'"{model.__name__}.{field.name}" refers to "{field.rel_model_name}", a '
+                    f"model that nobody defines: import it, or correct the name"
+                )
 
 
 def _import(name: str) -> ModuleType:
@@ -139,9 +162,9 @@ def _import(name: str) -> ModuleType:
     try:
         return import_module(name)
     except (Exception, SystemExit) as error:
-        raise DeclarationError(
-            f'models module "{name}" cannot be imported: {told(error)}'
-        ) from error
+        # What foundry itself says of a declaration holds no secret.
+        said = str(error) if isinstance(error, FoundryError) else told(error)
+        raise DeclarationError(f'models module "{name}" cannot be imported: {said}') from error
 
 
 def _models_of(module: ModuleType) -> tuple[type[Model], ...]:

@@ -19,7 +19,7 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
 from foundry.migrate.difference import entries
-from foundry.migrate.files import MigrationFile, read_directory
+from foundry.migrate.files import MigrationFile, number_of, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Table
 from foundry.migrate.plan import Asked, plan
@@ -106,7 +106,11 @@ def propose(
         live=live,
         plan=planned(),
         again=lambda asked: planned(asked=asked),
-        context=Context(version=version, namespace=path[0]),
+        context=Context(
+            version=version,
+            namespace=path[0],
+            partitioned=frozenset(t.place for t in live.kind(Table) if t.partition_by),
+        ),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
     )
 
@@ -198,13 +202,22 @@ def refuse_pending(runner: Runner) -> None:
     if not runner.settings.directory.is_dir():
         refuse_edits((), runner.history.entries())
         return
-    pending = [s.file.name for s in runner.standings() if s.state is State.PENDING]
-    pending += [f"{p.name} tables" for p in runner.progress() if p.pending]
+    waiting = [s.file.name for s in runner.standings() if s.state is State.PENDING]
+    pending = waiting + [f"{p.name} tables" for p in runner.progress() if p.pending]
     if pending:
         raise HistoryConflict(
             f'"{pending[0]}" is not applied yet, and what it does would be generated a second '
-            f"time: run up first"
+            f"time: run up first{_or_delete(waiting)}"
         )
+
+
+def _or_delete(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    listed = ", ".join(f'"{name}"' for name in names)
+    if len(names) > 3:
+        listed = f'"{names[0]}" and the {len(names) - 1} files after it'
+    return f", or delete {listed} if {'it is' if len(names) == 1 else 'they are'} not wanted"
 
 
 def next_number(directory: Path) -> int:
@@ -247,28 +260,43 @@ def refuse_folder(directory: Path) -> None:
 
 
 def write(made: Sequence[RenderedFile], directory: Path) -> tuple[Path, ...]:
-    """Write files, all of them or none, and never over one that is there."""
+    """Write files, all of them or none, and never over or beside one of the same number."""
     written: list[Path] = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _refuse_others(made, directory)
         for file in made:
             path = directory / file.filename
             _write(path, file.content.encode())
             written.append(path)
-    except OSError as error:
+        # The other one may have looked just before: whoever comes second sees the first.
+        _refuse_others(made, directory)
+    except (OSError, HistoryConflict) as error:
         for path in written:
             with suppress(OSError):
                 path.unlink()
+        if isinstance(error, HistoryConflict):
+            raise
         if isinstance(error, FileExistsError):
-            raise HistoryConflict(
-                f'"{error.filename2 or error.filename}" was written by somebody else meanwhile: '
-                f"generate again"
-            ) from error
+            raise _overtaken(error.filename2 or error.filename) from error
         raise MigrationError(
             f'"{directory}" cannot be written to ({error.strerror}): name another folder with '
             f"--directory"
         ) from error
     return tuple(written)
+
+
+def _refuse_others(made: Sequence[RenderedFile], directory: Path) -> None:
+    """Raise HistoryConflict where the folder has another file of these numbers, or a later one."""
+    ours = {file.filename for file in made}
+    first = min(number_of(name) for name in ours)
+    for name in sorted(set(os.listdir(directory)) - ours):
+        if name.endswith(".py") and number_of(name) >= first:
+            raise _overtaken(name)
+
+
+def _overtaken(name: str) -> HistoryConflict:
+    return HistoryConflict(f'"{name}" was written by somebody else meanwhile: generate again')
 
 
 def _write(path: Path, content: bytes) -> None:

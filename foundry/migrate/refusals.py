@@ -38,6 +38,18 @@ def refuse(now: Snapshot, wanted: Snapshot, *, default: str) -> None:
         before = now.get(table.key)
         if before and bool(before.partition_of) != bool(table.partition_of):
             _refuse_unlike(now, wanted, table.place, default)
+        if before and before.partition_by != table.partition_by:
+            _refuse_key(before, table, default)
+
+
+def _refuse_key(before: Table, after: Table, default: str) -> None:
+    old, new = (
+        f"PARTITION BY {t.partition_by}" if t.partition_by else "plain" for t in (before, after)
+    )
+    raise HistoryConflict(
+        f'"{printed(before.place, default)}": a table that is {old} cannot become {new}: declare '
+        f"one of another name, copy the rows, then drop the old one and rename the new one"
+    )
 
 
 def _reads(thing: Any) -> Iterable[Key]:

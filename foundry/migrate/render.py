@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundry.errors import DeclarationError
 from foundry.migrate.hazards import described, file_locks, file_losses
@@ -92,13 +92,14 @@ def empty(name: str, number: int) -> RenderedFile:
     return RenderedFile(name=called, content=text)
 
 
-_EMPTY = '''def up(migrator, db):
-    """Write what it does with migrator.migrate(migrator.sql("..."), ...)."""
+_EMPTY = """def up(migrator, db):
+    # migrator.migrate(migrator.sql("..."), ...)
+    raise NotImplementedError("write here what the file does")
 
 
 def down(migrator, db):
-    """Write the way back, or take this function out where there is none."""
-'''
+    raise NotImplementedError("write the way back here, or take this function out")
+"""
 
 
 def _names(plan: Plan, name: str, number: int) -> list[str]:
@@ -116,9 +117,7 @@ def _before(plan: Plan, context: Context, direction: str) -> list[Context]:
     earlier: tuple[Step, ...] = ()
     stages = plan.stages if direction == "up" else plan.stages[::-1]
     for stage in stages:
-        contexts.append(
-            Context(version=context.version, namespace=context.namespace, earlier=earlier)
-        )
+        contexts.append(replace(context, earlier=earlier))
         earlier += stage.up if direction == "up" else stage.down
     return contexts if direction == "up" else contexts[::-1]
 

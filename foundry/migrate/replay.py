@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +27,9 @@ from foundry.migrate.spelling import quoted
 from foundry.migrate.steps import Plan, Step
 
 # What a server or role may be unable to do; it says nothing about the plan.
-_UNABLE = (
-    errors.FeatureNotSupported,
-    errors.UndefinedFile,
-    errors.InsufficientPrivilege,
-    errors.UndefinedObject,
-)
+_UNABLE = (errors.FeatureNotSupported, errors.UndefinedFile, errors.InsufficientPrivilege)
+# What these do not find is a role: another server need not have it.
+_OF_ROLES = re.compile(r"\s*(GRANT|REVOKE|(CREATE|ALTER) POLICY)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +53,10 @@ def replayed(
 ) -> tuple[Plan, str | None]:
     """Return the plan and None when every file leads where it says, up and down.
 
-    Else the reason why they could not be tried. MigrationError, a defect of the planner,
-    names the file and the first object that comes out different. A plan with renames is
-    made `again`, with the texts that the server makes of them.
+    Else the reason why they could not be tried; NoScratch when that is the server of a
+    `dev_url`. MigrationError, a defect of the planner, names the file and the first object
+    that comes out different. A plan with renames is made `again`, with the texts that the
+    server makes of them.
     """
     try:
         with scratch(setting.target, dev_url=setting.dev_url) as database:
@@ -70,6 +69,8 @@ def replayed(
                 made = again(partial(trial.renamed, live=live, odd=odd))
             return made, trial.run(made, rendered(made), odd)
     except NoScratch as error:
+        if setting.dev_url is not None:
+            raise
         return made, str(error)
 
 
@@ -127,7 +128,7 @@ class _Trial:
             try:
                 self.apply(file, direction)
             except (psycopg2.Error, DatabaseError, IndexError) as error:
-                if isinstance(_cause(error), _UNABLE):
+                if _is_unable(_cause(error)):
                     return f'"{file.name}" cannot be tried out there ({told(error)})'
                 raise MigrationError(
                     f'"{file.name}" {direction} fails in a throw-away database: {told(error)}; '
@@ -162,6 +163,13 @@ class _Trial:
         return catalog.read(
             self.database, {name: name for name in names}, search_path=self.setting.path
         )
+
+
+def _is_unable(error: Any) -> bool:
+    if not isinstance(error, errors.UndefinedObject):
+        return isinstance(error, _UNABLE)
+    asked = getattr(error.cursor, "query", None) or b""
+    return _OF_ROLES.match(asked.decode(errors="replace")) is not None
 
 
 def _cause(error: Exception) -> Any:

@@ -26,6 +26,8 @@ class Context:
     """Every step of the plan that comes before."""
     namespace: str = "public"
     """The namespace whose names stand alone."""
+    partitioned: frozenset[Place] = frozenset()
+    """Tables that were partitioned before the plan."""
 
 
 Predicate = Callable[[Step, Context], bool]
@@ -48,16 +50,14 @@ class Rule:
     effect: str
     advice: str = ""
     """What to do instead or before; empty where this is the way."""
+    online: bool = False
+    """True when that is an online form, which partitioned tables do not have."""
     applies: Predicate = _always
 
 
 def _has(words: str) -> Predicate:
     """Look for words in a step's SQL outside names and strings."""
     return lambda step, context: words in bare(step.sql)
-
-
-def _all(*predicates: Predicate) -> Predicate:
-    return lambda step, context: all(p(step, context) for p in predicates)
 
 
 def _kind(*kinds: str) -> Predicate:
@@ -71,16 +71,15 @@ def _is_rewriting_column(step: Step, context: Context) -> bool:
     column = step.after
     if not isinstance(column, Column):
         return False
-    generated = column.generated == "STORED" or bool(column.identity)
     drawn = bool(column.default) and (column.volatile or column.sequence is not None)
-    return generated or (drawn and not column.generated)
+    return bool(column.identity) or (drawn and not column.generated)
 
 
 def _is_required_column(step: Step, context: Context) -> bool:
     column = step.after
-    if not isinstance(column, Column):
+    if not isinstance(column, Column) or not column.not_null:
         return False
-    return column.not_null and (not column.default or column.generated == "VIRTUAL")
+    return not column.default or column.generated == "VIRTUAL"
 
 
 def _is_proven(step: Step, context: Context) -> bool:
@@ -92,8 +91,7 @@ def _is_proven(step: Step, context: Context) -> bool:
 def _proves(step: Step, column: Column) -> bool:
     if step.action != "validate constraint":
         return False
-    found = step.subject
-    if isinstance(found, Column):
+    if isinstance(found := step.subject, Column):
         return found.key == column.key
     if not isinstance(found, Constraint) or found.table != column.table or found.kind != "CHECK":
         return False
@@ -144,18 +142,29 @@ def other_of(step: Step) -> Place | None:
 
 _CONCURRENTLY = _has("CONCURRENTLY")
 _NOT_VALID = _has("NOT VALID")
+_ANEW = "the table and its indexes are written anew, and nobody can read it meanwhile"
+_QUIET = "PostgreSQL has no other way: do it in a quiet hour"
 _WAITS = "every statement on the table waits behind it for an instant"
 
 # The first rule that applies is the one.
 RULES = (
+    Rule(
+        id="stored generated column",
+        actions=("add column",),
+        mode=Mode.ACCESS_EXCLUSIVE,
+        work=Work.REWRITE,
+        applies=_is_stored,
+        effect=_ANEW,
+        advice="do it in a quiet hour, or make the column VIRTUAL where the server can",
+    ),
     Rule(
         id="column that every row is written for",
         actions=("add column",),
         mode=Mode.ACCESS_EXCLUSIVE,
         work=Work.REWRITE,
         applies=_is_rewriting_column,
-        effect="the table and its indexes are written anew, and nobody can read it meanwhile",
-        advice="add the column without it, set the default, fill the rows in batches",
+        effect=_ANEW,
+        advice="add a plain column, fill the rows in batches, then add the default or identity",
     ),
     Rule(
         id="required column",
@@ -172,7 +181,7 @@ RULES = (
         mode=Mode.ACCESS_EXCLUSIVE,
         work=Work.REWRITE,
         applies=_is_stored,
-        effect="the table and its indexes are written anew, and nobody can read it meanwhile",
+        effect=_ANEW,
         advice="do it in a quiet hour, or make the column VIRTUAL where the server can",
     ),
     Rule(
@@ -181,7 +190,7 @@ RULES = (
         mode=Mode.ACCESS_EXCLUSIVE,
         work=Work.REWRITE,
         applies=_is_retyped(Work.REWRITE),
-        effect="the table and its indexes are written anew, and nobody can read it meanwhile",
+        effect=_ANEW,
         advice="on a large table add a second column, fill it in batches and swap them",
     ),
     Rule(
@@ -201,6 +210,7 @@ RULES = (
         applies=lambda step, context: not _is_proven(step, context),
         effect="every row is read, and nobody can read the table meanwhile",
         advice="validate a check of the column first; the rows are then not read again",
+        online=True,
     ),
     Rule(
         id="check",
@@ -210,6 +220,7 @@ RULES = (
         applies=lambda s, c: _kind("CHECK")(s, c) and not _NOT_VALID(s, c),
         effect="every row is read, and nobody can read the table meanwhile",
         advice="add it NOT VALID and validate it in another transaction",
+        online=True,
     ),
     Rule(
         id="foreign key of a new table",
@@ -228,6 +239,7 @@ RULES = (
         applies=lambda s, c: _kind("FOREIGN KEY")(s, c) and not _NOT_VALID(s, c),
         effect="every row is looked up, and nobody can write to either table meanwhile",
         advice="add it NOT VALID and validate it in another transaction",
+        online=True,
     ),
     Rule(
         id="foreign key not yet valid",
@@ -238,15 +250,25 @@ RULES = (
         effect="writes to either table wait behind it for an instant",
     ),
     Rule(
+        id="exclusion constraint",
+        actions=("add constraint",),
+        mode=Mode.ACCESS_EXCLUSIVE,
+        work=Work.BUILD,
+        applies=_kind("EXCLUDE"),
+        effect="an index is built, and nobody can read the table meanwhile",
+        advice=_QUIET,
+    ),
+    Rule(
         id="key",
         actions=("add constraint",),
         mode=Mode.ACCESS_EXCLUSIVE,
         work=Work.BUILD,
         applies=lambda s, c: (
-            _kind("PRIMARY KEY", "UNIQUE", "EXCLUDE")(s, c) and not _has("USING INDEX")(s, c)
+            _kind("PRIMARY KEY", "UNIQUE")(s, c) and not _has("USING INDEX")(s, c)
         ),
         effect="an index is built, and nobody can read the table meanwhile",
         advice="build the index CONCURRENTLY and add the constraint USING INDEX",
+        online=True,
     ),
     Rule(
         id="validation of a foreign key",
@@ -287,6 +309,7 @@ RULES = (
         work=Work.BUILD,
         effect="an index is built, and nobody can write to the table meanwhile",
         advice="build it CONCURRENTLY in a file of its own",
+        online=True,
     ),
     Rule(
         id="index dropped while others write",
@@ -299,7 +322,7 @@ RULES = (
         id="values for the rows that are there",
         actions=("fill column",),
         mode=Mode.ROW_EXCLUSIVE,
-        work=Work.SCAN,
+        work=Work.FILL,
         effect="rows are written; writers of the same rows wait for the end of the statement",
     ),
     Rule(
@@ -307,7 +330,7 @@ RULES = (
         actions=("set table logged",),
         mode=Mode.ACCESS_EXCLUSIVE,
         work=Work.REWRITE,
-        effect="the table and its indexes are written anew, and nobody can read it meanwhile",
+        effect=_ANEW,
         advice="do it in a quiet hour; an unlogged table is empty after a crash",
     ),
     Rule(
@@ -318,14 +341,6 @@ RULES = (
         other=Mode.SHARE_UPDATE_EXCLUSIVE,
         effect="every row of the partition is read, and nobody can read it meanwhile",
         advice="validate a check of the partition's bound first",
-    ),
-    Rule(
-        id="partition detached while others write",
-        actions=("detach partition",),
-        mode=Mode.SHARE_UPDATE_EXCLUSIVE,
-        other=Mode.SHARE_UPDATE_EXCLUSIVE,
-        applies=_CONCURRENTLY,
-        effect="reads and writes go on",
     ),
     Rule(
         id="partition",
@@ -370,6 +385,11 @@ RULES = (
         effect=_WAITS,
     ),
 )  # fmt: skip
+
+
+def advice(rule: Rule, step: Step, context: Context) -> str:
+    """Return what to do instead of a step or before it; empty where this is the way."""
+    return _QUIET if rule.online and table_of(step) in context.partitioned else rule.advice
 
 
 def rule_for(step: Step, context: Context) -> Rule | None:

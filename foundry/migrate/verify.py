@@ -13,11 +13,12 @@ from peewee import DatabaseError, Field, ForeignKeyField
 from peewee import Index as PeeweeIndex
 
 from foundry import requirements
-from foundry.declare import Index, Probe, View, needs, relation
+from foundry.declare import Index, MaterializedView, Probe, View, needs, relation
 from foundry.errors import HistoryConflict
 from foundry.migrate.history import State
 from foundry.migrate.project import Project
 from foundry.migrate.runner import Runner
+from foundry.migrate.spelling import ident
 from foundry.migrate.wording import stored
 from foundry.url import is_local
 
@@ -78,7 +79,12 @@ class _Question:
         return [t for e in self.schema.externals if self.there.get(e.name) for t in e.tables]
 
     def views(self) -> list[str]:
-        return [o.name for o in self.schema.objects if isinstance(o, View) and not self.missing(o)]
+        """Declared views, materialised ones too, as tables() names tables."""
+        return [
+            ".".join(map(ident, filter(None, (o.namespace, o.name))))
+            for o in self.schema.objects
+            if isinstance(o, (View, MaterializedView)) and not self.missing(o)
+        ]
 
     def indexes(self) -> list[tuple[str, str]]:
         """Declared indexes this server can have, as pairs of table and name."""
@@ -111,13 +117,13 @@ def relations(runner: Runner, project: Project) -> tuple[Relation, ...]:
     owners = {t: f"of {e.package}" for e in project.schema.externals for t in e.tables}
     return tuple(
         Relation(
-            name=name.strip('"'),
+            name=shown,
             kind=kind,
             columns=columns,
             indexes=indexes,
             comment=comment or owners.get(name, ""),
         )
-        for name, kind, columns, indexes, comment in question.rows("relations", names=names)
+        for name, shown, kind, columns, indexes, comment in question.rows("relations", names=names)
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import peewee
 from peewee import ForeignKeyField, Model
 
 from foundry.created import Enum, Function, Grant, MaterializedView, Partition, Trigger, several
@@ -18,9 +16,6 @@ from foundry.declare import Schema, needs
 from foundry.errors import DeclarationError
 from foundry.migrate.declared import (
     Built,
-    Naming,
-    Writing,
-    bind_by_repr,
     declares_comments,
     spoken,
 )
@@ -314,33 +309,6 @@ def _refuse_twice(places: Iterable[Place], what: str) -> None:
         if place in seen:
             raise DeclarationError(f'two {what} are renamed from "{place[1]}"')
         seen.add(place)
-
-
-def digest(
-    schema: Schema,
-    server_version: int,
-    *,
-    absent: Callable[[object], bool] = lambda thing: False,
-) -> str:
-    """Return a number for everything the models and objects say to a server of that version."""
-    total = hashlib.sha256(f"{server_version} {schema.whole} {list(schema.namespaces)}".encode())
-    naming = Naming(default="")
-    writing = Writing(
-        peewee.PostgresqlDatabase(None),
-        schema.models,
-        naming=naming,
-        bind=bind_by_repr,
-        absent=absent,
-    )
-    for model in schema.models:
-        table = writing.table(model)
-        parts = (*table.sequences, table.create, *table.keys, *table.indexes, *table.comments)
-        for part in (*parts, repr(sorted(table.tuned.items())), repr(stated_renames(model))):
-            total.update(part.encode() + b"\0")
-    for made in (*schema.ordered(absent)[0], *schema.ordered(absent)[1]):
-        for part in writing.declared(made):
-            total.update(part.encode() + b"\0")
-    return total.hexdigest()
 
 
 def stated_renames(model: type[Model]) -> tuple[Any, dict[str, str]]:

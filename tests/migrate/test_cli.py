@@ -153,6 +153,10 @@ def test_a_failed_step_is_one_line_and_exit_2(
         ("up", "--config", "absent.cfg"),
         ("up", "--to", "0001_typo"),
         ("up", "--wait", "soon"),
+        ("up", "--models", ""),
+        ("up", "--directory", ""),
+        ("up", "--table", ""),
+        ("up", "--config", ""),
         ("up", "--database", "mysql://app:s3cr3t@localhost/x"),
         ("up", "--database", "postgresql://app:s3cr3t@localhost:1/x"),
         ("sideways",),
@@ -168,6 +172,7 @@ def test_wrong_usage_is_exit_2_without_a_traceback_or_a_password(
     assert "Traceback" not in ended.err
     assert "s3cr3t" not in ended.err + ended.out
     assert "error: " in ended.err.splitlines()[-1]
+    assert set() == tables(empty)
 
 
 def test_the_config_file_gives_what_options_do_not(
@@ -262,6 +267,15 @@ def test_what_a_models_module_raises_is_told_by_its_type(
         ("raise ValueError('s3cr3t')", "ValueError"),
         ("import no_such_thing", "No module named 'no_such_thing'"),
         ("raise SystemExit(0)", "it calls exit()"),
+        (
+            "from foundry.declare import Enum\n"
+            "Enum('s', ('new', 'settled'), renames={'paid': 'settled'})",
+            'enum "s": renames',
+        ),
+        (
+            "from peewee import *\nclass A(Model):\n    b = DeferredForeignKey('Gone')",
+            '"A.b" refers to "gone"',
+        ),
     ):
         (tmp_path / "broken.py").write_text(text)
         ended = command("up", "--models", "broken", "--database", url_of(empty), code=2)
@@ -306,6 +320,7 @@ def test_a_reader_that_goes_away_does_not_stop_a_run(
     [
         ("[Foundry]\nmodels = x\n", "has no section [foundry]"),
         ("no section\n", "is not a readable ini file"),
+        ("[foundry]\nmodels =\n", '"models" is empty'),
         ("[foundry]\nwait = soon\n", '"soon" is not a number of seconds'),
         ("[foundry]\noptions = jsonb_index\n", 'knows the option "jsonb_index"; there is'),
     ],

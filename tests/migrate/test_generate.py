@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -152,6 +155,7 @@ def test_pending_files_come_first(project: Project) -> None:
     refused = project("generate", "second", code=3)
     assert 1 == len(refused.err.splitlines())
     assert '"0001_first" is not applied yet' in refused.err
+    assert 'or delete "0001_first" if it is not wanted' in refused.err
     assert ["0001_first"] == project.files
 
 
@@ -167,6 +171,11 @@ def test_an_empty_file_is_for_writing_by_hand(project: Project) -> None:
     """With the next number, and without asking the database."""
     assert ["m/0001_by_hand.py"] == project("generate", "by_hand", "--empty", "-q").out.splitlines()
     assert ["m/0002_again.py"] == project("generate", "again", "--empty", "-q").out.splitlines()
+    stopped = project("up", "-q", code=2).err
+    assert '"0001_by_hand" up failed' in stopped
+    assert "write here what the file does" in stopped
+    for name in project.files:
+        write(project.folder / "m", name, "SELECT 1")
     project("up", "-q")
 
 
@@ -203,13 +212,21 @@ def test_a_role_without_createdb_says_what_was_not_tried(
             ended = command(
                 "generate", "first", "--models", "things1:MODELS", "--directory", "m",
                 "--database", server.url_as(role, project.target.dbname),
-                "--dev-url", "postgresql://nobody@127.0.0.1:1/none", code=0,
+                code=0, FOUNDRY_PGBIN=str(project.folder),
             )  # fmt: skip
         finally:
             project.run(f'DROP OWNED BY "{role}"')
     assert "not tried out (replayed = False): " in ended.out
     (file,) = read_directory(project.folder / "m")
     assert not file.head.replayed
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", ""])
+def test_a_dev_url_that_does_not_work_is_an_error(project: Project, url: str) -> None:
+    """What was named is not passed over; nothing is written."""
+    ended = project("generate", "first", "--dev-url", url, code=2)
+    assert "--dev-url" in ended.err
+    assert not (project.folder / "m").exists()
 
 
 def test_markup_in_names_is_text(project: Project) -> None:
@@ -241,6 +258,114 @@ def test_no_file_is_written_over_and_a_group_is_written_whole(tmp_path: Path) ->
         proposal.write(made, tmp_path)
     assert ["0002_b.py"] == os.listdir(tmp_path)
     assert "mine" == (tmp_path / "0002_b.py").read_text()
+
+
+def test_two_who_generate_at_once_never_share_a_number(tmp_path: Path) -> None:
+    """The folder is what they share, and perhaps nothing else: one writes, or none."""
+    barrier = threading.Barrier(4)
+
+    def one(name: str) -> str:
+        barrier.wait(20)
+        try:
+            proposal.write([RenderedFile(name=f"0005_{name}", content="")], tmp_path)
+        except HistoryConflict as error:
+            return str(error)
+        return name
+
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(one, "abcd"))
+    there = [path.stem.removeprefix("0005_") for path in tmp_path.iterdir()]
+    assert len(there) <= 1
+    assert there == [name for name in said if len(name) == 1]
+    assert all("generate again" in text for text in said if text not in there)
+
+
+def test_files_of_somebody_who_came_first_are_not_written_beside(tmp_path: Path) -> None:
+    """While the plan was tried out another one was written."""
+    (tmp_path / "0005_theirs.py").write_text("theirs")
+    made = [RenderedFile(name="0005_ours", content="")]
+    with pytest.raises(HistoryConflict, match=r'"0005_theirs\.py" was written'):
+        proposal.write(made, tmp_path)
+    assert ["0005_theirs.py"] == os.listdir(tmp_path)
+
+
+def test_stamp_says_what_a_database_lacks(project: Project) -> None:
+    """A database that was there before is taken over with files made on an empty one."""
+    project("generate", "first", "-q")
+    project.run("CREATE TABLE author (id serial PRIMARY KEY, name text NOT NULL)")
+    ended = project("stamp")
+    assert "warning: " in ended.out
+    assert "from the models: run diff" in ended.out
+    project("generate", "second", "-q")
+    project("up", "-q")
+    assert "warning" not in project("stamp").out
+
+
+def test_a_key_that_was_never_validated_is_a_line_of_the_difference(settled: Project) -> None:
+    """What `--check` finds, `diff` shows."""
+    settled.run(
+        "ALTER TABLE book DROP CONSTRAINT book_author_id_fkey;"
+        "ALTER TABLE book ADD CONSTRAINT book_author_id_fkey FOREIGN KEY (author_id)"
+        " REFERENCES author (id) NOT VALID"
+    )
+    shown = settled("diff", "--check", code=1).out
+    assert "~ constraint book_author_id_fkey of book\n    valid: no → yes" in shown
+
+
+def test_a_new_table_is_one_line_and_a_function_has_its_arguments(
+    empty: Target, command: Command
+) -> None:
+    """Comments of its columns are part of it."""
+    lines = command("diff", "--database", url_of(empty), code=0).out.splitlines()
+    assert "+ table messages" in lines
+    assert [] == [line for line in lines if line.startswith("+ column")]
+    functions = [line for line in lines if line.startswith("+ function")]
+    assert [] == [line for line in functions if not line.endswith(")")]
+
+
+def test_a_lock_is_one_row_for_all_files(settled: Project) -> None:
+    """Which file takes it is in the files."""
+    settled.models(
+        MODELS.replace("title = TextField(index=True)", "")
+        .replace("name = TextField()", "name = TextField()\n    state = TextField(default='new')")
+        .replace("author = F", "pages = IntegerField(null=True)\n    author = F")
+    )
+    said = settled("generate", "second").out.splitlines()
+    locked = [re.split(" {2,}", line)[:2] for line in said if "EXCLUSIVE" in line]
+    assert sorted(map(tuple, locked)) == sorted({tuple(row) for row in locked})
+    assert any(line.split() == ["author", "ROW", "EXCLUSIVE", "fill"] for line in said)
+    heads = [f.head for f in read_directory(settled.folder / "m")]
+    assert any(("author", "ROW EXCLUSIVE", "fill") in head.locks for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("what", "is_defect"),
+    [
+        ("GRANT SELECT ON author TO nobody_here", False),
+        ("ALTER TABLE author DROP CONSTRAINT no", True),
+    ],
+)
+def test_only_a_role_that_is_missing_elsewhere_is_no_defect(
+    project: Project, empty: Target, what: str, is_defect: bool
+) -> None:
+    """Both are one SQLSTATE to PostgreSQL."""
+    from foundry.migrate import Runner, load
+    from foundry.migrate.render import files
+
+    os.chdir(project.folder)
+    loaded = load(models="things1:MODELS", directory="m")
+    with Runner.opened(empty, loaded.settings) as runner:
+        found = proposal.propose(runner, loaded, empty)
+    (good,) = files(found.plan, "x", 1, context=found.context)
+    content = good.content.replace("\n    )\n", f"\n        migrator.sql({what!r}),\n    )\n", 1)
+    assert content != good.content
+    odd = RenderedFile(name=good.name, content=content)
+    if is_defect:
+        with pytest.raises(MigrationError, match="report this"):
+            replay.replayed(found.setting, found.plan, lambda plan: [odd], found.live)
+        return
+    _, untried = replay.replayed(found.setting, found.plan, lambda plan: [odd], found.live)
+    assert "cannot be tried out" in str(untried)
 
 
 def test_tables_are_followed_through_renames(tmp_path: Path) -> None:

@@ -73,6 +73,28 @@ def test_keys_of_several_columns_stand_together(prepared: Target, directory: Pat
         up(prepared, directory)
 
 
+def test_a_row_that_a_question_cannot_be_asked_of_stands_in_the_way(
+    prepared: Target, directory: Path
+) -> None:
+    """CHECK (10 / m > 1) fails on a zero; the constraint is named, and no value."""
+    query = "SELECT id FROM t WHERE NOT (10 / (id - 5) > 0) LIMIT 3"
+    write(directory, "0002_a", "DROP TABLE t", head=head(("t_ratio", query)))
+    with pytest.raises(DataInTheWay, match=r'a row stands in the way of "t_ratio".*by zero'):
+        up(prepared, directory)
+    assert "t" in tables(prepared)
+
+
+@pytest.mark.parametrize("name", ["t.e TYPE vector(4)", "t.e TYPE extensions.halfvec(4)"])
+def test_vectors_of_other_dimensions_are_not_to_be_corrected(
+    prepared: Target, directory: Path, name: str
+) -> None:
+    """There is nothing to correct in them: the texts are embedded again."""
+    write(directory, "0002_a", "SELECT 1", head=head((name, "SELECT id FROM t LIMIT 1")))
+    with pytest.raises(DataInTheWay, match=r"embedded again: .* add a second column") as raised:
+        up(prepared, directory)
+    assert "correct or delete" not in str(raised.value)
+
+
 def test_a_question_changes_nothing(prepared: Target, directory: Path) -> None:
     """It is asked in a transaction that can only read."""
     query = "WITH gone AS (DELETE FROM t RETURNING id) SELECT id FROM gone"

@@ -37,7 +37,6 @@ from foundry.migrate import catalog, shadow
 from foundry.migrate.objects import Column, Constraint, Extension, Index, Table, View
 from foundry.migrate.shadow import Wanted, wanted
 from foundry.migrate.snapshot import Snapshot
-from foundry.migrate.wants import digest
 from foundry.schema import SCHEMA
 
 
@@ -589,15 +588,6 @@ def test_an_index_on_an_external_table_is_ours_and_its_table_is_not(db: Database
     found = wanted(db, declare.Schema(models=[], objects=[index]), live=read(db))
     key = ("index", "public", "strange", "words")
     assert ({key}, {key}) == (set(objects(found.snapshot)), set(found.managed.indexes))
-
-
-def test_the_digest_follows_the_ddl() -> None:
-    """And nothing else."""
-    one = digest(declare.Schema(models=[Author, Book]), 180000)
-    assert one == digest(declare.Schema(models=[Author, Book]), 180000)
-    assert one != digest(declare.Schema(models=[Author]), 180000)
-    assert one != digest(declare.Schema(models=[Author, Book]), 170000)
-    assert one != digest(declare.Schema(models=[Author, Book], objects=[MOOD]), 180000)
 
 
 def test_a_scratch_database_is_alike_and_gone_afterwards(db: Database, empty: Target) -> None:

@@ -154,7 +154,25 @@ def test_models_in_a_namespace_and_of_odd_names_are_found(
     )
     (tmp_path / "migrations").mkdir()
     write_to(empty, 'CREATE SCHEMA app; CREATE TABLE app."We""ird" (id serial PRIMARY KEY)')
-    command("verify", "--models", "odd", "--database", url_of(empty), code=0)
+    shown = command("verify", "--models", "odd", "--database", url_of(empty), code=0).out
+    assert 'app."We""ird" ' in shown
+
+
+def test_materialised_views_are_listed(empty: Target, command: Command, tmp_path: Path) -> None:
+    """As views are; a name that needs quotes is found."""
+    (tmp_path / "viewed.py").write_text(
+        "from foundry import declare\n"
+        "SCHEMA = declare.Schema(models=(), objects=(\n"
+        "    declare.MaterializedView('busy', 'SELECT 1 AS n'),\n"
+        "    declare.View(name='Odd', create='CREATE VIEW \"Odd\" AS SELECT 1 AS n')))\n"
+    )
+    to = ("--models", "viewed", "--directory", "m", "--database", url_of(empty))
+    command("generate", "first", *to, code=0)
+    out = command("up", *to, code=0).out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["busy", "materialized", "view", "1", "0"] in lines
+    assert ['"Odd"', "view", "1", "0"] in lines
+    assert "2 of 2 there" in command("verify", *to, code=0).out
 
 
 def test_a_quiet_verify_still_gives_its_verdict(migrated: Target, command: Command) -> None:

@@ -37,8 +37,11 @@ class Heads:
 
     @property
     def works(self) -> set[tuple[str, str]]:
-        """Table and work of every lock that is held for longer than an instant."""
-        return {(table, work) for table, _, work in self.locks if work != "instant"}
+        """Table and work of every lock that is held for longer than an instant.
+
+        Those of filled columns go without saying: the actions name them.
+        """
+        return {(table, work) for table, _, work in self.locks if work not in ("instant", "fill")}
 
 
 class Desk:

@@ -1,5 +1,6 @@
--- The relations of these names that an unqualified name would find, in the order asked for.
-SELECT wanted.name,
+-- The relations of these names that an unqualified name would find, in the order asked for, with
+-- the name as the server prints it.
+SELECT wanted.name, c.oid::pg_catalog.regclass::text,
        CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'table' END,
        (SELECT count(*) FROM pg_catalog.pg_attribute AS a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
