@@ -327,7 +327,8 @@ def test_a_lock_is_one_row_for_all_files(settled: Project) -> None:
     """Which file takes it is in the files."""
     settled.models(
         MODELS.replace("title = TextField(index=True)", "")
-        .replace("name = TextField()", "name = TextField()\n    state = TextField(default='new')")
+        .replace("name = TextField()", "name = TextField()\n    key = UUIDField(default=uuid4)")
+        .replace("from peewee import *", "from uuid import uuid4\nfrom peewee import *")
         .replace("author = F", "pages = IntegerField(null=True)\n    author = F")
     )
     said = settled("generate", "second").out.splitlines()
