@@ -56,7 +56,8 @@ def victims(
 
     A generated column that reads a retyped one takes its indexes with it, those the
     foreign keys that rest on them, a view the views that read it. Of a column that only
-    draws its default from what goes, the default goes and comes again.
+    draws its default from what goes, the default goes and comes again. What is renamed
+    meanwhile has the key of its new name.
     """
     changes = tuple(changes)
     moved = set(recast) | {c.key for c in changes if _retyped(c, version)}
@@ -67,11 +68,12 @@ def victims(
     anew = {c.key for c in changes if _remade(c, version)} | set(recast)
     gone = moved | {c.before.key for c in changes if c.after is None}
     gone |= {c.key for c in changes if _uprooting(c)}
+    renamed = {c.before.key: c.key for c in changes if c.before and c.after}
     while True:
         more = {
             o.key
             for o in before
-            if o.key in after
+            if (o.key in after or o.key in renamed)
             and o.key not in found
             and _victim(o, moved | found, anew | found, gone | found)
         }
@@ -79,7 +81,7 @@ def victims(
             break
         found |= more
     drawing = (c for c in before.kind(Column) if c.key in after and calls(c, gone | found))
-    return frozenset(found | {c.key for c in drawing})
+    return frozenset(renamed.get(key, key) for key in found | {c.key for c in drawing})
 
 
 def _retyped(change: Change, version: int) -> bool:

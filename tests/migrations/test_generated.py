@@ -40,6 +40,33 @@ CASES = (
         expected=((6,),),
     ),
     Case(
+        name="a column that is made anew, and its key and index get other names",
+        a=note(
+            "a = IntegerField()",
+            "b = TextField(constraints=[SQL('GENERATED ALWAYS AS (md5(a::text)) STORED')])",
+            meta="constraints = [SQL('CONSTRAINT one UNIQUE (b, a)')]; "
+            "indexes = [SQL('CREATE INDEX first ON note (b)')]",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = BigIntegerField(constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+            meta="constraints = [SQL('CONSTRAINT other UNIQUE (b, a)')]; "
+            "indexes = [SQL('CREATE INDEX second ON note (b)')]",
+        ),
+        rows="INSERT INTO note (a) VALUES (2)",
+        actions=(
+            "drop constraint",
+            "drop index",
+            "drop column",
+            "add column",
+            "add constraint",
+            "create index",
+        ),
+        works=(("note", "rewrite"),),
+        query="SELECT b FROM note",
+        expected=((4,),),
+    ),
+    Case(
         name="it becomes an ordinary column",
         a=note(
             "a = IntegerField()",
