@@ -6,6 +6,7 @@ The history table has playhouse's columns and stays readable by its runner; besi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -100,6 +101,54 @@ def namespace(database: Database, table: str) -> str:
     return str(place)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What the journal says of one step of a file."""
+
+    digest: str
+    way: str
+    """"up" or "down"."""
+    done: bool
+    text: str = ""
+    """How far a step came that has parts."""
+    statements: tuple[str, ...] = ()
+    """What was run, or begun."""
+
+
+class Journal:
+    """The steps of one way of one file; each row is written in the transaction of its step."""
+
+    def __init__(self, step: Any, name: str, way: str) -> None:
+        self._step = step
+        self._name = name
+        self.way = way
+
+    def read(self) -> dict[int, Noted]:
+        """Return what is noted, by the ordinal of the step."""
+        rows = self._step.select().where(self._step.name == self._name, self._step.step > _FILE)
+        return {row.step: Noted(digest=row.digest, **_loaded(row.note)) for row in rows}
+
+    def write(
+        self, ordinal: int, digest: str, *, done: bool, statements: Sequence[str], text: str = ""
+    ) -> None:
+        """Note a step, in the place of what was noted of it before."""
+        note = {"way": self.way, "done": done, "text": text, "statements": list(statements)}
+        row = self._step.insert(name=self._name, step=ordinal, digest=digest, note=json.dumps(note))
+        columns = (self._step.name, self._step.step)
+        row.on_conflict(
+            conflict_target=columns, preserve=(self._step.digest, self._step.note)
+        ).execute()
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._step.delete().where(self._step.name == self._name, self._step.step > _FILE).execute()
+
+
+def _loaded(note: str) -> dict[str, Any]:
+    values = json.loads(note)
+    return {**values, "statements": tuple(values["statements"])}
+
+
 class History:
     """The two history tables of one directory of files; `applied` is playhouse's model."""
 
@@ -140,6 +189,19 @@ class History:
             )
             for row in self._applied.select()
         }
+
+    def journal(self, name: str, way: str) -> Journal:
+        """Return the journal of one way of a file."""
+        return Journal(self._step, name, way)
+
+    def begun(self) -> dict[str, dict[int, Noted]]:
+        """Return what is noted of files that were not brought to their end, by name."""
+        found: dict[str, dict[int, Noted]] = {}
+        if self._step.table_exists():
+            for row in self._step.select().where(self._step.step > _FILE):
+                noted = Noted(digest=row.digest, **_loaded(row.note))
+                found.setdefault(row.name, {})[row.step] = noted
+        return found
 
     def waited(self) -> frozenset[str]:
         """Return the names of files that an earlier run left waiting or off."""

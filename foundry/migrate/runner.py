@@ -6,37 +6,28 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from peewee import PostgresqlDatabase
 from playhouse import migrations as playhouse
 from playhouse.migrate import SchemaMigrator
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry import requirements
 from foundry.database import Target, open_connection
-from foundry.errors import DataLoss, DeclarationError, FoundryError, HistoryConflict, MigrationError
+from foundry.errors import DataLoss, DeclarationError, HistoryConflict, MigrationError
 from foundry.migrate import externals, history, lock
-from foundry.migrate.failure import told
+from foundry.migrate.collecting import recorded
+from foundry.migrate.execution import SESSION, Ground, Work, execute, load
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
+from foundry.migrate.pooling import require_direct
 from foundry.migrate.preflight import group_of, refuse_rows
-from foundry.migrate.recording import Recorder
+from foundry.migrate.readiness import require_ready
 from foundry.migrate.settings import Settings
+from foundry.migrate.watching import Progress
 
 Report = Callable[[str], None]
-
-# A file may have changed these for its own session (pg_dump's output sets search_path);
-# what comes after it starts as the first one did. Dollar quoting aside, every literal we
-# send relies on standard_conforming_strings, and the driver reads no other DateStyle. Rows that
-# row security hides would be in nobody's way and in no maximum: the server refuses instead.
-_SESSION = (
-    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
-    " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
-    " SET row_security = off"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,27 +64,47 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     Use it through `opened()`, which owns the connection.
     """
 
-    def __init__(self, database: PostgresqlDatabase, settings: Settings, report: Report) -> None:
-        database.execute_sql(_SESSION)
+    def __init__(
+        self,
+        database: PostgresqlDatabase,
+        target: Target,
+        settings: Settings,
+        *,
+        report: Report,
+        progress: Callable[[str, Progress], None],
+    ) -> None:
+        database.execute_sql(SESSION)
         namespace = history.namespace(database, settings.table)
         super().__init__(database, str(settings.directory), settings.table, schema=namespace)
         # Only the history has a fixed place; what files name is found by the search_path.
         self.migrator = SchemaMigrator.from_database(database)
+        self.target = target
         self.settings = settings
         self.report = report
+        self.shown = progress
         self.history = history.History(database, self.History)
 
     @classmethod
     @contextmanager
     def opened(
-        cls, target: Target, settings: Settings, *, report: Report = lambda line: None
+        cls,
+        target: Target,
+        settings: Settings,
+        *,
+        report: Report = lambda line: None,
+        progress: Callable[[str, Progress], None] = lambda what, seen: None,
     ) -> Iterator[Runner]:
-        """Yield a runner on a direct connection of its own; closes it at the end."""
+        """Yield a runner on a direct connection of its own; closes it at the end.
+
+        `report` gets lines; `progress` what a long step is, and how far; it may be called in
+        another thread.
+        """
         database = _Direct(target)
         database.connect()
         try:
+            require_direct(database, target)
             with cancelling(database.connection()):  # type: ignore[no-untyped-call]
-                yield cls(database, settings, report)
+                yield cls(database, target, settings, report=report, progress=progress)
         finally:
             database.close()
 
@@ -153,15 +164,19 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             standings = self.standings()
             plan = self._plan(standings, target, fake=fake)
             late = self._late(plan, standings, allowed=force_order)
+            self._refuse_begun(standings, "up")
             if not fake:
                 refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
-            modules = [(s, self._load(s.file, "up")) for s in plan]
+                if plan:
+                    self._require_ready([s.file for s in plan])
+            # What is only recorded may be another tool's, and need not be ours to run.
+            works = [(s, None if fake else load(s.file, "up", self.database)) for s in plan]
             brought = () if fake else self._bring_forward()
             done = []
-            for standing, module in modules:
+            for standing, work in works:
                 if not fake:
                     self._refuse_rows(standing, plan)
-                done.append(self._apply(standing.file, module, fake=fake, late=late))
+                done.append(self._apply(standing.file, work, late=late))
             left = [s for s in self.standings() if s.state in (State.WAITING, State.OFF)]
             self.history.leave([s.file for s in left])
         waiting = tuple(s for s in left if s.state is State.WAITING)
@@ -170,10 +185,14 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def down(self, target: str | None = None, *, allow_data_loss: bool = False) -> Outcome:
         """Revert the newest applied file, or every one back through `target`."""
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
-            plan = self._plan_down(self.standings(), target)
+            standings = self.standings()
+            plan = self._plan_down(standings, target)
+            self._refuse_begun(standings, "down")
             refuse_loss([(s.file, s.file.head.down_loses) for s in plan], allowed=allow_data_loss)
-            modules = [(s, self._load(s.file, "down")) for s in plan]
-            done = [self._revert(s.file, module) for s, module in modules]
+            if plan:
+                self._require_ready([])
+            works = [load(s.file, "down", self.database) for s in plan]
+            done = [self._revert(work) for work in works]
         return Outcome(done=tuple(done))
 
     def fake(self, target: str | None = None) -> Outcome:
@@ -198,8 +217,8 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
     def recorded(self, standing: Standing) -> tuple[str, ...]:
         """Return the SQL a file hands to `migrator.migrate`, without running any of it."""
-        module = self._load(standing.file, "up")
-        return Recorder(self.database).record(module, "up", standing.file.name)
+        work = load(standing.file, "up", self.database)
+        return recorded(work.function, self.database, standing.file.name)
 
     def _plan(
         self, standings: Sequence[Standing], target: str | None, *, fake: bool
@@ -247,91 +266,64 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             )
         return frozenset(late)
 
+    def _refuse_begun(self, standings: Sequence[Standing], way: str) -> None:
+        """Refuse to go one way while a file stands in the middle of the other."""
+        names = {s.file.name for s in standings}
+        for name, steps in sorted(self.history.begun().items()):
+            if name not in names:
+                raise HistoryConflict(f'"{name}" was begun and its file is not there: restore it')
+            if any(noted.way != way for noted in steps.values()):
+                other = "down" if way == "up" else "up"
+                raise HistoryConflict(
+                    f'"{name}" stands in the middle of {other}: run {other} again first'
+                )
+
+    def _require_ready(self, files: Sequence[MigrationFile]) -> None:
+        notes = require_ready(
+            self.database,
+            self.target,
+            files,
+            namespace=self.schema,
+            table=self.settings.table,
+        )
+        for note in notes:
+            self.report(note)
+
     def _bring_forward(self) -> tuple[externals.Progress, ...]:
         return tuple(
             externals.bring_forward(self.database, e, report=self.report)
             for e in self.settings.externals
         )
 
-    def _load(self, file: MigrationFile, direction: str) -> ModuleType:
-        # Not by playhouse's loader: it would read the file a second time, or its stale
-        # bytecode, and what runs must be what the digest says.
-        module = ModuleType(file.name)
-        module.__file__ = str(file.path)
-        try:
-            exec(compile(file.content, str(file.path), "exec"), module.__dict__)
-        except (Exception, SystemExit) as error:
-            raise MigrationError(f'"{file.name}" cannot be loaded: {told(error, file)}') from error
-        if getattr(module, direction, None) is None:
-            remedy = (
-                "it cannot be reverted; write the way back as a new migration"
-                if direction == "down"
-                else "define up(migrator, db)"
-            )
-            raise MigrationError(f'"{file.name}" has no {direction}(): {remedy}')
-        return module
-
-    def _apply(
-        self, file: MigrationFile, module: ModuleType, *, fake: bool, late: Collection[str]
-    ) -> Done:
-        note = "stamped" if fake else "out of order" if file.name in late else None
+    def _apply(self, file: MigrationFile, work: Work | None, *, late: Collection[str]) -> Done:
+        note = "stamped" if work is None else "out of order" if file.name in late else None
         started = time.monotonic()
         self.history.create()
-        with self._running(file, "up"):
-            if not fake:
-                self._call(module.up, file)
-            self._record(lambda: self.history.record(file, note=note))
-        return self._done(file, "recorded" if fake else "applied", started)
 
-    def _revert(self, file: MigrationFile, module: ModuleType) -> Done:
+        def finish() -> None:
+            self.history.record(file, note=note)
+
+        if work is None:
+            with self.database.atomic():
+                finish()
+        else:
+            execute(work, self._ground(), finish)
+        return self._done(file, "applied" if work else "recorded", started)
+
+    def _revert(self, work: Work) -> Done:
         started = time.monotonic()
-        with self._running(file, "down"):
-            self._call(module.down, file)
-            self._record(lambda: self.history.forget(file.name))
-        return self._done(file, "reverted", started)
+        execute(work, self._ground(), lambda: self.history.forget(work.file.name))
+        return self._done(work.file, "reverted", started)
 
-    def _call(self, function: Callable[..., object], file: MigrationFile) -> None:
-        self.report(f"running {file.name}")
-        before = self._transaction()
-        function(self.migrator, self.database)
-        if file.head.atomic and (self._idle() or self._transaction() != before):
-            raise MigrationError(
-                f'"{file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or say '
-                f"atomic = False; what it did before them stands"
-            )
-        self.database.execute_sql(_SESSION)
-
-    def _record(self, write: Callable[[], None]) -> None:
-        with self.database.atomic():
-            write()
-
-    @contextmanager
-    def _running(self, file: MigrationFile, direction: str) -> Iterator[None]:
-        """Run a block as the file's head says, and name the file in what goes wrong."""
-        lock.require(self.database)
-        ended = False
-        try:
-            with self.migrator.migration_context(file.head.atomic):
-                try:
-                    yield
-                except BaseException:
-                    ended = file.head.atomic and self._idle()
-                    raise
-        except (FoundryError, KeyboardInterrupt):
-            raise
-        except (Exception, SystemExit) as error:
-            whole = file.head.atomic and not ended
-            kept = "nothing of it was kept" if whole else "its earlier steps stand"
-            raise MigrationError(
-                f'"{file.name}" {direction} failed, {kept}: {told(error, file)}'
-            ) from error
-
-    def _idle(self) -> bool:
-        connection = self.database.connection()
-        return bool(connection.info.transaction_status == TRANSACTION_STATUS_IDLE)
-
-    def _transaction(self) -> object:
-        return self.database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0]
+    def _ground(self) -> Ground:
+        return Ground(
+            database=self.database,
+            target=self.target,
+            settings=self.settings,
+            history=self.history,
+            report=self.report,
+            progress=self.shown,
+        )
 
     def _done(self, file: MigrationFile, verb: str, started: float) -> Done:
         done = Done(name=file.name, seconds=time.monotonic() - started)

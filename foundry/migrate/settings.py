@@ -17,4 +17,8 @@ class Settings:
     externals: tuple[External, ...] = ()
     options: frozenset[str] = frozenset()
     wait: float = 600.0
-    """Seconds to wait for another run."""
+    """Seconds to wait for another run, and for locks that other sessions hold."""
+    batch: int = 2000
+    """Rows that an UPDATE in an `atomic = False` file changes in one transaction."""
+    pause: float = 0.0
+    """Seconds between two of those."""

@@ -382,7 +382,7 @@ def test_a_run_with_nothing_to_do_needs_no_right_to_create(
         low = resolve(server.url_as(name, empty.dbname))
         assert () == up(low, directory)
         table(directory, "0002_b", "b")
-        with pytest.raises(MigrationError, match=r"permission denied .*; run it as a role that"):
+        with pytest.raises(MigrationError, match="may not write the history"):
             up(low, directory)
         execute(empty, f"DROP OWNED BY {name}")
 

@@ -30,7 +30,10 @@ WRONG_WAY = (
 
 # Of two modules named here, the one further down imports the other and never the reverse.
 LEVELS = (
-    {"settings", "files", "interrupt", "objects", "wording"},
+    {"settings", "files", "interrupt", "objects", "wording", "tokens"},
+    {"updates"},
+    {"statements"},
+    {"undoing"},
     {"snapshot"},
     {"steps", "modes", "spelling", "casts", "compare", "recipes"},
     {"survival"},
@@ -47,7 +50,12 @@ LEVELS = (
     {"reading", "recorded"},
     {"assemble"},
     {"catalog"},
-    {"failure", "history", "lock", "recording", "externals"},
+    {"failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
+    {"watching"},
+    {"patience"},
+    {"collecting"},
+    {"stepwise"},
+    {"execution"},
     {"declared", "scratch", "extensions"},
     {"stubs"},
     {"script"},
@@ -56,7 +64,9 @@ LEVELS = (
     {"fills"},
     {"wants"},
     {"shadow"},
-    {"preflight", "replay"},
+    {"preflight", "replay", "locked", "pooling"},
+    {"space"},
+    {"readiness"},
     {"runner"},
     {"project"},
     {"verify"},
@@ -73,11 +83,14 @@ PURE = {
     *("recipes.types", "recipes.programs", "recipes.keys", "plan", "retyping", "rules", "hazards"),
     *("render", "difference", "survival", "advice"),
 }
-WORLD = {"history", "lock", "recording", "externals", "runner", "cli"}
+WORLD = {"history", "lock", "externals", "runner", "cli"}
 WORLD |= {"scratch", "shadow", "catalog"}
 PURE |= {"recorded", "snapshot"}
 PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
-WORLD |= {"preflight", "replay", "proposal"}
+WORLD |= {"preflight", "replay", "proposal", "pooling", "readiness"}
+PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing"}
+WORLD |= {"batches", "blockers", "watching", "patience", "collecting", "leftovers"}
+WORLD |= {"stepwise", "execution"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")
 

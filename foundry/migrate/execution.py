@@ -1,0 +1,183 @@
+"""One way of one migration file: whole in a transaction, or step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from peewee import PostgresqlDatabase
+from playhouse.migrate import SchemaMigrator
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from foundry.database import Target
+from foundry.errors import FoundryError, LockTimeout, MigrationError
+from foundry.migrate import lock, stepwise
+from foundry.migrate.collecting import Collected, collect
+from foundry.migrate.failure import told
+from foundry.migrate.files import MigrationFile
+from foundry.migrate.history import History
+from foundry.migrate.patience import retried
+from foundry.migrate.settings import Settings
+from foundry.migrate.stepwise import Course
+from foundry.migrate.watching import Progress
+
+# A file may have changed these for its own session (pg_dump's output sets search_path);
+# what comes after it starts as the first one did. Dollar quoting aside, every literal we
+# send relies on standard_conforming_strings, and the driver reads no other DateStyle. Rows that
+# row security hides would be in nobody's way and in no maximum: the server refuses instead.
+SESSION = (
+    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
+    " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
+    " SET row_security = off"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One way of a file, loaded; nothing of it has run."""
+
+    file: MigrationFile
+    way: str
+    """"up" or "down"."""
+    function: Callable[..., object]
+    steps: tuple[Collected, ...] = ()
+    """Of a file that is not atomic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What files are run on and with."""
+
+    database: PostgresqlDatabase
+    target: Target
+    settings: Settings
+    history: History
+    report: Callable[[str], None]
+    progress: Callable[[str, Progress], None]
+
+
+def load(file: MigrationFile, way: str, database: PostgresqlDatabase) -> Work:
+    """Return a way of a file, with its steps where each is done by itself."""
+    # Not by playhouse's loader: it would read the file a second time, or its stale
+    # bytecode, and what runs must be what the digest says.
+    module = ModuleType(file.name)
+    module.__file__ = str(file.path)
+    try:
+        exec(compile(file.content, str(file.path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise MigrationError(f'"{file.name}" cannot be loaded: {told(error, file)}') from error
+    function = getattr(module, way, None)
+    if function is None:
+        remedy = (
+            "it cannot be reverted; write the way back as a new migration"
+            if way == "down"
+            else "define up(migrator, db)"
+        )
+        raise MigrationError(f'"{file.name}" has no {way}(): {remedy}')
+    steps = () if file.head.atomic else collect(function, database, file)
+    return Work(file=file, way=way, function=function, steps=steps)
+
+
+def execute(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
+    """Run a way of a file, and `finish` in its last transaction."""
+    lock.require(ground.database)
+    ground.report(f"running {work.file.name}")
+    if work.file.head.atomic:
+        _whole(work, ground, finish)
+    else:
+        _by_steps(work, ground, finish)
+    ground.database.execute_sql(SESSION)
+
+
+def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
+    file, database = work.file, ground.database
+    migrator = SchemaMigrator.from_database(database)
+    ended = False
+
+    def attempt() -> None:
+        nonlocal ended
+        before = _transaction(database)
+        try:
+            work.function(migrator, database)
+        except BaseException:
+            ended = _idle(database)
+            raise
+        ended = _idle(database) or _transaction(database) != before
+        if ended:
+            raise MigrationError(
+                f'"{file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or say '
+                f"atomic = False; what it did before them stands"
+            )
+        database.execute_sql(SESSION)
+        finish()
+
+    try:
+        retried(
+            attempt,
+            database=database,
+            target=ground.target,
+            what=f'"{file.name}"',
+            wait=ground.settings.wait,
+            report=ground.report,
+        )
+    except (FoundryError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        kept = "its earlier steps stand" if ended else "nothing of it was kept"
+        raise MigrationError(
+            f'"{file.name}" {work.way} failed, {kept}: {told(error, file)}'
+        ) from error
+
+
+def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
+    file = work.file
+    course = Course(
+        database=ground.database,
+        target=ground.target,
+        settings=ground.settings,
+        report=ground.report,
+        progress=ground.progress,
+        file=file,
+        journal=ground.history.journal(file.name, work.way),
+        total=len(work.steps),
+    )
+    try:
+        stepwise.run(work.steps, course)
+    except KeyboardInterrupt:
+        raise
+    except (Exception, SystemExit) as error:
+        said = str(error) if isinstance(error, FoundryError) else told(error)
+        kept = _afterwards(error, work, course)
+        failed = type(error) if isinstance(error, FoundryError) else MigrationError
+        raise failed(f'"{file.name}" {work.way} failed: {said}; {kept}') from error
+    with ground.database.atomic():
+        finish()
+
+
+def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
+    """Undo what can be, and say how things stand."""
+    try:
+        done = sum(noted.done for noted in course.journal.read().values())
+        if not done:
+            course.journal.clear()
+            return "nothing of it was kept"
+        # Who only waited in vain keeps what may have taken hours.
+        if not isinstance(reason, LockTimeout) and stepwise.take_back(course):
+            return "its steps before were undone"
+    except Exception as error:
+        return f"what stands is seen by the next {work.way} ({told(error)})"
+    return (
+        f"{done} of its {len(work.steps)} steps stand, and the next {work.way} goes on with "
+        f"step {done + 1}"
+    )
+
+
+def _idle(database: PostgresqlDatabase) -> bool:
+    connection: Any = database.connection()
+    return bool(connection.info.transaction_status == TRANSACTION_STATUS_IDLE)
+
+
+def _transaction(database: PostgresqlDatabase) -> object:
+    return database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0]

@@ -1,0 +1,222 @@
+"""An `atomic = False` file, step by step: each is done once, whatever ends a run in the middle.
+
+A step that can run in a transaction commits together with its row in the journal. One that
+cannot has a row that says it began, and is looked for by what it makes before it is run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import psycopg2
+from peewee import PeeweeException, PostgresqlDatabase
+
+from foundry.database import Target
+from foundry.errors import FoundryError, HistoryConflict, MigrationError
+from foundry.migrate import batches, leftovers
+from foundry.migrate.collecting import Collected, statements
+from foundry.migrate.files import MigrationFile
+from foundry.migrate.history import Journal, Noted
+from foundry.migrate.patience import retried
+from foundry.migrate.settings import Settings
+from foundry.migrate.statements import Statement, read
+from foundry.migrate.undoing import undone
+from foundry.migrate.watching import Progress, watching
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What all steps of one way of a file are run with."""
+
+    database: PostgresqlDatabase
+    target: Target
+    settings: Settings
+    report: Callable[[str], None]
+    progress: Callable[[str, Progress], None]
+    file: MigrationFile
+    journal: Journal
+    total: int
+
+    def what(self, step: Collected) -> str:
+        """Return the step as messages name it."""
+        return f'step {step.ordinal} of {self.total} of "{self.file.name}"'
+
+    def note(
+        self, step: Collected, statements: Sequence[str], *, done: bool, text: str = ""
+    ) -> None:
+        """Write the step into the journal, in the transaction that is open."""
+        self.journal.write(step.ordinal, step.digest, done=done, statements=statements, text=text)
+
+
+def run(steps: Sequence[Collected], course: Course) -> None:
+    """Do the steps that an earlier run has not done, in order.
+
+    HistoryConflict when what was done is not what the file says now.
+    """
+    noted = course.journal.read()
+    refuse_changed(steps, noted, course.file)
+    for step in steps:
+        before = noted.get(step.ordinal)
+        if before is None or not before.done:
+            _do(step, before, course)
+
+
+def refuse_changed(
+    steps: Sequence[Collected], noted: Mapping[int, Noted], file: MigrationFile
+) -> None:
+    """Raise HistoryConflict when a step that was begun is another one now, or gone."""
+    digests = {step.ordinal: step.digest for step in steps}
+    for ordinal, before in sorted(noted.items()):
+        if digests.get(ordinal) != before.digest and (before.done or before.text):
+            raise HistoryConflict(
+                f'step {ordinal} of "{file.name}" was done by an earlier run that did not come to '
+                f"its end, and was edited since: restore it; steps behind it may be edited"
+            )
+
+
+def take_back(course: Course) -> bool:
+    """Undo the steps that were done, the last one first, if all of them can be; says whether."""
+    noted = course.journal.read()
+    # Of a step that only began nothing is left.
+    stand = [before for _, before in sorted(noted.items()) if before.done or before.text]
+    texts = [text for before in stand for text in before.statements]
+    backs = undone(texts)
+    if backs is None:
+        return False
+    for text in backs:
+        _plainly(text, read(text), course, what=f'the way back of "{course.file.name}"')
+    course.journal.clear()
+    return True
+
+
+def _do(step: Collected, before: Noted | None, course: Course) -> None:
+    texts = statements(step, course.database)
+    found = [read(text) for text in texts]
+    if all(statement.transactional for statement in found):
+        _together(step, before, texts, found, course)
+    elif len(texts) == 1 and found[0].count == 1:
+        _alone(step, before, texts[0], found[0], course)
+    else:
+        raise MigrationError(
+            f"{course.what(step)} has a statement that must stand alone: hand each to "
+            f"migrator.migrate() as an operation of its own"
+        )
+
+
+def _together(
+    step: Collected,
+    before: Noted | None,
+    texts: Sequence[str],
+    found: Sequence[Statement],
+    course: Course,
+) -> None:
+    if any(statement.control for statement in found):
+        raise MigrationError(f"{course.what(step)} begins or ends a transaction: take that out")
+    update = found[0].update if len(found) == 1 else None
+    if update is not None:
+        noted = before.text or None if before else None
+        planned = batches.plan_batches(course.database, update, note=noted)
+        if isinstance(planned, batches.Batches):
+            _in_batches(step, planned, texts, course)
+            return
+        course.report(f"{course.what(step)} runs whole: {planned.reason}")
+
+    def attempt() -> None:
+        for text in texts:
+            course.database.cursor().execute(text)
+        course.note(step, texts, done=True)
+
+    if all(statement.patient for statement in found):
+        with _watched(step, course), course.database.atomic():
+            attempt()
+    else:
+        _retried(step, course, attempt)
+
+
+def _in_batches(
+    step: Collected, planned: batches.Batches, texts: Sequence[str], course: Course
+) -> None:
+    what = course.what(step)
+    batches.run(
+        course.database,
+        planned,
+        size=course.settings.batch,
+        pause=course.settings.pause,
+        save=lambda note: course.note(step, texts, done=False, text=note),
+        progress=lambda passed, total: course.progress(
+            what, Progress(phase="filling", done=passed, total=total, unit="rows")
+        ),
+        retry=lambda batch: _retried(step, course, batch),
+    )
+    with course.database.atomic():
+        course.note(step, texts, done=True)
+
+
+def _alone(
+    step: Collected, before: Noted | None, text: str, statement: Statement, course: Course
+) -> None:
+    began = before is not None
+    course.database.execute_sql("SET lock_timeout = 0")
+    with _watched(step, course):
+        if not leftovers.settled(
+            course.database, text, statement, began=began, report=course.report
+        ):
+            with course.database.atomic():
+                course.note(step, (text,), done=False)
+            _execute_alone(text, statement, course)
+    with course.database.atomic():
+        course.note(step, (text,), done=True)
+
+
+def _execute_alone(text: str, statement: Statement, course: Course) -> None:
+    try:
+        course.database.cursor().execute(text)
+    except psycopg2.Error:
+        # The connection may be what was lost; then the next run looks for what is left.
+        with suppress(psycopg2.Error, PeeweeException, FoundryError):
+            leftovers.clear(course.database, statement, course.report)
+        raise
+
+
+def _plainly(text: str, statement: Statement, course: Course, *, what: str) -> None:
+    def attempt() -> None:
+        course.database.cursor().execute(text)
+
+    if statement.transactional:
+        retried(
+            attempt,
+            database=course.database,
+            target=course.target,
+            what=what,
+            wait=course.settings.wait,
+            report=course.report,
+        )
+    else:
+        attempt()
+
+
+def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
+    return retried(
+        attempt,
+        database=course.database,
+        target=course.target,
+        what=course.what(step),
+        wait=course.settings.wait,
+        report=course.report,
+    )
+
+
+def _watched(step: Collected, course: Course):  # type: ignore[no-untyped-def]
+    return watching(
+        course.target,
+        course.database.connection().info.backend_pid,
+        what=course.what(step),
+        wait=course.settings.wait,
+        report=course.report,
+        progress=lambda seen: course.progress(course.what(step), seen),
+    )
