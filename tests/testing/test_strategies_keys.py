@@ -279,7 +279,7 @@ def test_rows_are_stored_together(place: Database, name: str) -> None:
     sizes: list[int] = []
 
     @settings(
-        max_examples=25,
+        max_examples=settings().max_examples // 2,
         derandomize=True,
         deadline=None,
         database=None,
