@@ -279,7 +279,7 @@ def test_rows_are_stored_together(place: Database, name: str) -> None:
     sizes: list[int] = []
 
     @settings(
-        max_examples=settings().max_examples // 2,
+        max_examples=min(settings().max_examples // 2, 500),
         derandomize=True,
         deadline=None,
         database=None,
