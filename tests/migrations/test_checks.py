@@ -16,6 +16,8 @@ CASES = (
         rows="INSERT INTO note (a) VALUES (1)",
         actions=("add constraint", "validate constraint"),
         works=(("note", "scan"),),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"), ("note", "SHARE UPDATE EXCLUSIVE", "scan")),
+        checks=("note_a_check",),
     ),
     Case(
         name="rows are in the way",

@@ -79,6 +79,8 @@ CASES = (
         actions=("add not null", "validate constraint"),
         works=(("note", "scan"),),
         since=18,
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"), ("note", "SHARE UPDATE EXCLUSIVE", "scan")),
+        checks=("note.a NOT NULL",),
     ),
     Case(
         name="null is no longer allowed, and is there",
@@ -113,6 +115,12 @@ CASES = (
         works=(("note", "scan"),),
         since=18,
         refused=("FILL_NOTE_B", "1"),
+        locks=(
+            ("note", "ACCESS EXCLUSIVE", "instant"),
+            ("note", "ROW EXCLUSIVE", "fill"),
+            ("note", "SHARE UPDATE EXCLUSIVE", "scan"),
+        ),
+        checks=("note.b NOT NULL",),
     ),
     Case(
         name="a column without null that nothing fills, on a table without rows",

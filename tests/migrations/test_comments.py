@@ -19,6 +19,8 @@ CASES = (
         )
         + "OBJECTS = []",
         actions=("comment", "comment"),
+        locks=(("note", "SHARE UPDATE EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="gone",

@@ -17,6 +17,8 @@ CASES = (
         after="INSERT INTO note DEFAULT VALUES",
         query="SELECT a FROM note",
         expected=(('it\'s 100% "x"',),),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="a default is changed",

@@ -54,6 +54,8 @@ CASES = (
         rows="INSERT INTO note (b) VALUES ('b')",
         actions=("retype column",),
         works=(("note", "rewrite"),),
+        locks=(("note", "ACCESS EXCLUSIVE", "rewrite"),),
+        checks=("note.b TYPE mood",),
     ),
     Case(
         name="text becomes an enum that is made for it and a value is no label",
@@ -78,6 +80,7 @@ CASES = (
         actions_unsaid=True,
         query="SELECT b::text FROM note ORDER BY id",
         expected=(("z",), ("c",)),
+        works=(("note", "rewrite"),),
     ),
     Case(
         name="a label goes that a row has",
@@ -90,6 +93,7 @@ CASES = (
         rows="INSERT INTO note (b) VALUES ('c'), ('a')",
         actions_unsaid=True,
         refused=("id=2;",),
+        works=(("note", "rewrite"),),
     ),
     Case(
         name="a label goes that is in an array",
@@ -102,6 +106,7 @@ CASES = (
         rows="INSERT INTO note (b) VALUES ('{c,a}'), ('{c}')",
         actions_unsaid=True,
         refused=("id=1;",),
+        works=(("note", "rewrite"),),
     ),
 )
 

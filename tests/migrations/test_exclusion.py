@@ -20,6 +20,8 @@ CASES = (
         rows="INSERT INTO note (a) VALUES ('[1,5)'), ('[5,9)')",
         actions=("add constraint",),
         works=(("note", "build"),),
+        locks=(("note", "ACCESS EXCLUSIVE", "build"),),
+        checks=(),
     ),
     Case(
         name="rows are in the way",

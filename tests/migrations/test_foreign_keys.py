@@ -22,6 +22,13 @@ CASES = (
         rows="INSERT INTO note (a) VALUES ('x'); INSERT INTO mark (note_id) VALUES (1)",
         actions=("add constraint", "validate constraint"),
         works=(("mark", "scan"), ("note", "scan")),
+        locks=(
+            ("mark", "SHARE ROW EXCLUSIVE", "instant"),
+            ("note", "SHARE ROW EXCLUSIVE", "instant"),
+            ("mark", "SHARE UPDATE EXCLUSIVE", "scan"),
+            ("note", "ROW SHARE", "scan"),
+        ),
+        checks=("mark_note_id_fkey",),
     ),
     Case(
         name="a row is in the way",
@@ -67,6 +74,8 @@ CASES = (
         a=note("a = TextField()") + note("note = ForeignKeyField(Note)", name="Mark"),
         b=note("a = TextField()") + note("note_id = IntegerField(index=True)", name="Mark"),
         actions=("drop constraint",),
+        locks=(("mark", "ACCESS EXCLUSIVE", "instant"), ("note", "ACCESS EXCLUSIVE", "instant")),
+        checks=(),
     ),
     Case(
         name="of two columns",
@@ -100,6 +109,7 @@ CASES = (
         "INSERT INTO note (a, b) VALUES (1, 2), (NULL, NULL), (1, NULL)",
         actions_unsaid=True,
         refused=("pair", "id=3;"),
+        works=(("goal", "scan"), ("note", "scan")),
     ),
 )
 

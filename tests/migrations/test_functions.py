@@ -27,6 +27,8 @@ CASES = (
         'int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT n + n -- 100% """\n '
         "$$')]".replace("\n ", "\\n "),
         actions=("replace function",),
+        locks=(),
+        checks=(),
     ),
     Case(
         name="another result",

@@ -21,6 +21,8 @@ CASES = (
         works=(("note", "rewrite"),),
         query="SELECT b FROM note",
         expected=((42,),),
+        locks=(("note", "ACCESS EXCLUSIVE", "rewrite"),),
+        checks=(),
     ),
     Case(
         name="another expression",

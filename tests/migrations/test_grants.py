@@ -15,6 +15,8 @@ CASES = (
         b=note("a = TextField()")
         + "OBJECTS = [declare.Grant(('SELECT', 'INSERT'), on=Note, to='pg_monitor')]",
         actions=("grant", "grant"),
+        locks=(),
+        checks=(),
     ),
     Case(
         name="other privileges",

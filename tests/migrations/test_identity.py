@@ -24,6 +24,8 @@ CASES = (
         after="INSERT INTO note (a) VALUES ('z')",
         query="SELECT id, a FROM note ORDER BY id",
         expected=((1, "x"), (2, "y"), (3, "z")),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="identity to serial goes on counting",

@@ -27,6 +27,8 @@ CASES = (
         b=note("a = TextField()", "b = IntegerField()", meta="indexes = ((('a', 'b'), True),)"),
         actions=("create index concurrently",),
         works=(("note", "build"),),
+        locks=(("note", "SHARE UPDATE EXCLUSIVE", "build"),),
+        checks=("note_a_b",),
     ),
     Case(
         name="partial, descending, with an expression",
@@ -80,6 +82,8 @@ CASES = (
         a=note("a = IntegerField(index=True)"),
         b=note("a = IntegerField()"),
         actions=("drop index concurrently",),
+        locks=(("note", "SHARE UPDATE EXCLUSIVE", "instant"),),
+        checks=(),
     ),
 )
 

@@ -23,6 +23,11 @@ CASES = (
         rows="INSERT INTO note VALUES (1)",
         actions=("create index concurrently", "add constraint"),
         works=(("note", "build"),),
+        locks=(
+            ("note", "SHARE UPDATE EXCLUSIVE", "build"),
+            ("note", "ACCESS EXCLUSIVE", "instant"),
+        ),
+        checks=("note_pkey",),
     ),
     Case(
         name="a key that is wider",
@@ -55,6 +60,7 @@ CASES = (
         ),
         loses=("note.id", "note.up_id"),
         actions_unsaid=True,
+        works=(("note", "build"),),
     ),
 )
 

@@ -45,6 +45,8 @@ CASES = (
         )
         + "NAMESPACES = ['side']",
         actions=("add column",),
+        locks=(("side.note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
 )
 

@@ -31,6 +31,8 @@ CASES = (
         "declare.Partition(Note, 'note_2', 'FOR VALUES FROM (10) TO (20)')]",
         rows="INSERT INTO note VALUES (1)",
         actions=("create table",),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="a column and an index on all of them",
@@ -47,6 +49,8 @@ CASES = (
         rows="INSERT INTO note VALUES (1)",
         actions=("add column", "create index"),
         works=(("note", "build"),),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"), ("note", "SHARE", "build")),
+        checks=(),
     ),
 )
 

@@ -16,6 +16,8 @@ CASES = (
         + "OBJECTS = [declare.RowSecurity(Note, force=True), declare.Policy(Note, "
         "'mine', command='SELECT', using='a = current_user')]",
         actions=("set row security", "set row security", "create policy"),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="another condition",

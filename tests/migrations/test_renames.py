@@ -55,6 +55,8 @@ CASES = (
         since=18,
         query="SELECT id, a FROM page",
         expected=((1, "x"),),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"), ("page", "ACCESS EXCLUSIVE", "instant")),
+        checks=(),
     ),
     Case(
         name="a column",
@@ -123,6 +125,7 @@ CASES = (
         b=note("b = TextField()", meta="renames = {'b': 'a'}")
         + "Note.add_index(SQL('CREATE INDEX i ON note (upper(b))'))",
         actions_unsaid=True,
+        works=(("note", "build"),),
     ),
     Case(
         name="a column under views that nobody declared, one over the other",

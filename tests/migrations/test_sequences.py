@@ -14,6 +14,8 @@ CASES = (
         a=note("a = IntegerField()"),
         b=note("a = IntegerField(sequence='numbers')"),
         actions=("create sequence", "set default"),
+        locks=(("note", "ACCESS EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="a serial column that is no key",

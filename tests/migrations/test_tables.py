@@ -48,6 +48,8 @@ CASES = (
             meta="table_settings = ['WITH (autovacuum_enabled=false, fillfactor=70)']",
         ),
         actions=("set table options",),
+        locks=(("note", "SHARE UPDATE EXCLUSIVE", "instant"),),
+        checks=(),
     ),
     Case(
         name="a storage parameter less",

@@ -55,6 +55,7 @@ CASES = (
         actions_unsaid=True,
         query="SELECT a, b FROM note",
         expected=((1, "x"),),
+        works=(("one", "scan"),),
     ),
     Case(
         name="a partition with NOT NULL becomes a table",
@@ -105,18 +106,21 @@ CASES = (
         a=note("a = IntegerField()", "b = IntegerField()", meta=UNIQUE % ("k", "k_new")),
         b=note("a = IntegerField()", "b = IntegerField()", meta=KEYS % ("k", "k_new")),
         actions_unsaid=True,
+        works=(("note", "build"),),
     ),
     Case(
         name="unique constraints whose long names begin alike",
         a=note("a = IntegerField()", "b = IntegerField()", meta=UNIQUE % (LONG + "a", LONG + "b")),
         b=note("a = IntegerField()", "b = IntegerField()", meta=KEYS % (LONG + "a", LONG + "b")),
         actions_unsaid=True,
+        works=(("note", "build"),),
     ),
     Case(
         name="an enumerated type beside one with the name that it would have meanwhile",
         a=MOODS % "'a', 'b', 'c'" + note("m = M.field()"),
         b=MOODS % "'a', 'b'" + note("m = M.field()"),
         actions_unsaid=True,
+        works=(("note", "rewrite"),),
     ),
     Case(
         name="a table becomes a partition",
@@ -126,6 +130,7 @@ CASES = (
         actions_unsaid=True,
         query="SELECT a FROM note",
         expected=((1,),),
+        works=(("one", "scan"),),
     ),
     Case(
         name="a partition becomes a table",
@@ -192,6 +197,7 @@ CASES = (
         rows="INSERT INTO note (x) VALUES (1), (2)",
         actions_unsaid=True,
         refused=("note_y", "id=1"),
+        works=(("note", "build"),),
     ),
     Case(
         name="a new column whose value its check forbids",
@@ -200,6 +206,7 @@ CASES = (
         rows="INSERT INTO note (x) VALUES (1)",
         actions_unsaid=True,
         refused=("note_y_check", "id=1"),
+        works=(("note", "scan"),),
     ),
     Case(
         name="texts that are one number",
@@ -208,6 +215,7 @@ CASES = (
         rows="INSERT INTO note (x) VALUES ('1.0'), ('1.00')",
         actions_unsaid=True,
         refused=("note_x", "id=1"),
+        works=(("note", "build"), ("note", "rewrite")),
     ),
     Case(
         name="a unique index of some rows",

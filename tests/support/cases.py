@@ -47,9 +47,13 @@ class Case:
     actions: tuple[str, ...] = ()
     """What the plan does, in any order."""
     actions_unsaid: bool = False
-    """Whether any plan will do that gets there: neither actions nor work are stated."""
+    """Whether any plan will do that gets there: actions are not stated."""
     works: tuple[tuple[str, str], ...] = ()
     """Tables in use, and the work that is done under a lock on them: scan, build, rewrite."""
+    locks: tuple[tuple[str, str, str], ...] | None = None
+    """Every table, lock and work; None leaves it at `works`."""
+    checks: tuple[str, ...] | None = None
+    """Names of what `up` asks first; None leaves that unsaid."""
     loses: tuple[str, ...] = ()
     """Words of each loss."""
     after: str = ""
@@ -72,7 +76,7 @@ class Case:
     needs: str = ""
     """An extension that not every server has."""
     since: int = 15
-    """The oldest server of which the actions are stated."""
+    """The oldest server of which actions, works, locks and checks are stated."""
 
 
 def note(*fields: str, meta: str = "", name: str = "Note") -> str:
@@ -159,8 +163,8 @@ def assert_equal(wanted: str, found: str, desk: Desk) -> None:
 def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
     """Assert what `diff` and the files say will be done, lost and locked."""
     version = version_of(target)
-    stated = version >= case.since and not case.actions_unsaid
-    if stated:
+    stated = version >= case.since
+    if stated and not case.actions_unsaid:
         found = desk.actions(target, schema)
         assert Counter(case.actions) == Counter(found), f"it does {', '.join(found)}"
     generated = desk.generate(target, schema)
@@ -172,6 +176,8 @@ def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
         assert words in loss
     if stated:
         assert set(case.works) == heads.works, heads
+        assert case.locks is None or set(case.locks) == set(heads.locks), heads
+        assert case.checks is None or set(case.checks) == {n for n, _ in heads.checks}, heads
 
 
 def stays(desk: Desk, target: Target, schema: Schema) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,8 +32,14 @@ class Heads:
     """What the files of one `generate` say of themselves, together."""
 
     loses: tuple[str, ...] = ()
+    down_loses: tuple[str, ...] = ()
     locks: tuple[tuple[str, str, str], ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def all_losses(self) -> tuple[str, ...]:
+        """What is lost on either way."""
+        return (*self.loses, *self.down_loses)
 
     @property
     def works(self) -> set[tuple[str, str]]:
@@ -112,7 +118,7 @@ class Desk:
             for node in ast.parse(path.read_text()).body:
                 if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                     name = node.targets[0].id
-                    if name in {"loses", "locks", "checks"}:
+                    if name in {field.name for field in fields(Heads)}:
                         found[name] = found.get(name, ()) + tuple(ast.literal_eval(node.value))
         return Heads(**found)
 

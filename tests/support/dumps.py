@@ -3,7 +3,8 @@
 Of its text only this is changed: the random tokens of \\restrict go, and what pg_dump prints in
 the order of a table's columns is sorted, since a column that is added stands last: the
 parts of CREATE TABLE, per-column ALTER TABLE lines that follow it, and comments that follow
-each other.
+each other. Privileges stand in the order in which they were granted: sorted, too. The index of
+a partition that PostgreSQL names by what was free is named by the index it belongs to.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from pgbin import candidates
@@ -22,6 +24,7 @@ from support.migrations import rows, url_of
 _TABLE = re.compile(r"^CREATE (?:UNLOGGED )?TABLE .* \($", re.MULTILINE)
 _ENTRY = re.compile(r"\n(?=--\n-- Name: )")
 _RESTRICT = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
+_ATTACHED = re.compile(r"^ALTER INDEX \w+\.(.*) ATTACH PARTITION \w+\.(.*);$", re.MULTILINE)
 _QUOTES = "'\""
 
 
@@ -50,7 +53,7 @@ def program(major: str) -> Path:
 
 def normalised(text: str) -> str:
     """Return a dump without random tokens and without the order of columns."""
-    text = _RESTRICT.sub("", text)
+    text = _named_by_parents(_RESTRICT.sub("", text))
     pieces, at = [], 0
     for found in _TABLE.finditer(text):
         if found.start() < at:
@@ -61,6 +64,20 @@ def normalised(text: str) -> str:
         at = end
     pieces.append(text[at:])
     return "\n".join(_in_order("".join(pieces)))
+
+
+def _named_by_parents(text: str) -> str:
+    """Give the indexes of partitions the names of those they are attached to."""
+    for parent, child in sorted(_ATTACHED.findall(text), key=lambda pair: -len(pair[1])):
+        name = f"of {parent.strip(_QUOTES)}"
+        text = _replaced(rf'(?<!\w){re.escape(child)}(?![\w"])', f'"{name}"', text)
+        plain = re.escape(child.strip(_QUOTES).replace('""', '"'))
+        text = _replaced(rf"^-- Name: .*{plain};", f"-- Name: {name};", text)
+    return text
+
+
+def _replaced(pattern: str, by: str, text: str) -> str:
+    return re.sub(pattern, lambda _: by, text, flags=re.MULTILINE)
 
 
 def _parts(text: str, start: int) -> tuple[list[str], int]:
@@ -84,16 +101,20 @@ def _parts(text: str, start: int) -> tuple[list[str], int]:
     raise AssertionError("a CREATE TABLE does not end")
 
 
+_UNORDERED = ("; Type: COMMENT; ", "; Type: INDEX; ", "; Type: INDEX ATTACH; ")
+
+
 def _in_order(text: str) -> Iterator[str]:
-    comments: list[str] = []
-    for entry in _ENTRY.split(text):
-        if "; Type: COMMENT; " in entry:
-            comments.append(entry)
+    for kind, run in groupby(_ENTRY.split(text), _unordered):
+        if kind:
+            yield from sorted(run)
             continue
-        yield from sorted(comments)
-        comments = []
-        yield _columns_in_order(entry)
-    yield from sorted(comments)
+        for entry in run:
+            yield _grants_in_order(entry) if "; Type: ACL; " in entry else _columns_in_order(entry)
+
+
+def _unordered(entry: str) -> str:
+    return next((kind for kind in _UNORDERED if kind in entry), "")
 
 
 def _columns_in_order(entry: str) -> str:
@@ -102,3 +123,8 @@ def _columns_in_order(entry: str) -> str:
     about = [s for s in statements if re.search(r"^ALTER TABLE ONLY .* ALTER COLUMN ", s, re.M)]
     ordered = iter(sorted(s.strip("\n") for s in about))
     return ";\n".join("\n" + next(ordered) if s in about else s for s in statements)
+
+
+def _grants_in_order(entry: str) -> str:
+    ordered = iter(sorted(re.findall(r"^GRANT .*;$", entry, re.MULTILINE)))
+    return re.sub(r"^GRANT .*;$", lambda _: next(ordered), entry, flags=re.MULTILINE)
