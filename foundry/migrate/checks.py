@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from foundry.migrate.casts import Type, using
@@ -46,6 +46,8 @@ def checks(
 def _resting(wanted: Snapshot, changes: tuple[Change, ...]) -> Iterator[Change]:
     """Yield the changes; what rests on values that become others comes as if it were new."""
     moved = {c.key for c in changes if _moved(c)}
+    made = (c for c in wanted.kind(Column) if c.generated)
+    moved |= {c.key for c in made if not moved.isdisjoint(("column", *c.table, r) for r in c.reads)}
     found: list[Constraint | Index] = [*wanted.kind(Constraint), *wanted.kind(Index)]
     asked = {o.key: Change(before=None, after=o) for o in found if not moved.isdisjoint(_on(o))}
     yield from (c for c in changes if c.key not in asked)
@@ -63,6 +65,8 @@ def _moved(change: Change) -> bool:
     before, after = change.before, change.after
     if not (isinstance(before, Column) and isinstance(after, Column)):
         return False
+    if after.generated and (before.generated, before.default) != (after.generated, after.default):
+        return True
     old, new = Type.of(before.type), Type.of(after.type)
     same = holds(old, new) and (old.base == new.base or new.base != "citext")
     return (before.type != after.type and not same) or before.collation != after.collation
@@ -71,6 +75,10 @@ def _moved(change: Change) -> bool:
 def _now(name: str) -> str:
     """Return the name, in a query, of what a key holds now."""
     return f"{name} now"
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{value} AS {quote(name)}" for name, value in values.items() if value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +170,8 @@ class _Asker:
         """Return what a column will hold, as an expression over the columns of `now`."""
         before = self.now.get(("column", *table, name))
         after = self.wanted.get(("column", *table, name)) or before
-        if after.generated and before != after:
-            there = all(("column", *table, read) in self.now for read in after.reads)
-            return f"({after.default})" if there else ""
+        if self.computed(table, name):
+            return f"({after.default})" if self.askable(table, after.reads) else ""
         if before is None:
             given = after.default or after.fill or ("NULL" if not after.not_null else "")
             counted = after.sequence or after.identity
@@ -172,6 +179,14 @@ class _Asker:
         if before.type == after.type:
             return quote(name)
         return using(before.type, after.type, quote(name)) or f"{quote(name)}::{after.type}"
+
+    def computed(self, table: Place, name: str) -> bool:
+        """True for a generated column whose values become others: of what it reads, or how."""
+        before = self.now.get(("column", *table, name))
+        after = self.wanted.get(("column", *table, name))
+        if after is None or not after.generated:
+            return False
+        return before != after or any(self.value(table, c) != quote(c) for c in after.reads)
 
     def foreign(self, after: Constraint) -> Iterator[Check]:
         there = after.references is not None and ("table", *after.references) in self.now
@@ -244,6 +259,9 @@ class _Asker:
         if raw or values == {c: quote(c) for c in there}:
             return found
         shown = {_now(c): quote(c) for c in self.key_columns(table) if values[c] != quote(c)}
-        every = {**values, **shown}.items()
-        listed = ", ".join(f"{v} AS {quote(c)}" for c, v in every if v)
-        return f"(SELECT {listed}{hidden} FROM {found}) AS {quote(alias)}"
+        made = {c: v for c, v in values.items() if self.computed(table, c)}
+        given = {c: v for c, v in {**values, **shown}.items() if c not in made}
+        found = f"(SELECT {_listed(given)}{hidden} FROM {found}) AS {quote(alias)}"
+        if not any(made.values()):
+            return found
+        return f"(SELECT *, {_listed(made)} FROM {found}) AS {quote(alias)}"

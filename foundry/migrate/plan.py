@@ -60,6 +60,14 @@ _RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
 }
 
 
+# What is dropped is dropped in the reverse of the order it was made in.
+_REVERSED = (
+    Phase.VIEWS_OFF,
+    Phase.FUNCTIONS_REPLACED,
+    Phase.FUNCTIONS_OFF,
+    Phase.TABLES_OFF,
+)
+
 Asked = Callable[[tuple[Step, ...], Snapshot], Snapshot]
 """Returns a snapshot after some renames, with the texts that a server makes of them."""
 
@@ -225,11 +233,18 @@ def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Ste
     _refuse_hanging(move)
     refuse_others(move.before, move.rebuilt, default=move.default)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
-    for change in _sorted([*changes, *kept], move):
-        if not _implied(move, change):
-            yield from _RECIPES[type(change.after or change.before)](move, change)
-            if change.key in move.stale:
-                yield from programs.computed(move, change)
+    every = [c for c in (*changes, *kept) if not _implied(move, c)]
+    # What is dropped and made again may read other things then than it did.
+    for change in _sorted(every, by="before"):
+        yield from (found for found in _made(move, change) if found[0] in _REVERSED)
+    for change in _sorted(every, by="after"):
+        yield from (found for found in _made(move, change) if found[0] not in _REVERSED)
+
+
+def _made(move: Move, change: Change) -> Iterator[tuple[Phase, Step]]:
+    yield from _RECIPES[type(change.after or change.before)](move, change)
+    if change.key in move.stale:
+        yield from programs.computed(move, change)
 
 
 def _refuse_hanging(move: Move) -> None:
@@ -271,29 +286,21 @@ def _of_partition(move: Move, key: Key) -> bool:
     return any(table.partition_of for table in tables if table)
 
 
-def _sorted(changes: list[Change], move: Move) -> list[Change]:
-    """Return changes so that what reads another object comes after it; else by key."""
+def _sorted(changes: list[Change], *, by: str) -> list[Change]:
+    """Return changes so that what reads another object, before or after, comes after it."""
     # Two changes have one key where a name is given up and taken in one go.
     by_key: dict[Key, list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda c: c.key):
         by_key[change.key].append(change)
     graph: TopologicalSorter[Key] = TopologicalSorter()
     for key, found in by_key.items():
-        thing: Any = found[-1].after or found[-1].before
+        first, last = found[0], found[-1]
+        thing: Any = first.before or last.after if by == "before" else last.after or first.before
         reads = [k for k in getattr(thing, "depends", ()) if k in by_key and k != key]
         if isinstance(thing, Table) and thing.partition_of:
             reads += [k for k in [("table", *thing.partition_of)] if k in by_key]
         graph.add(key, *sorted(reads))
     return [change for key in graph.static_order() for change in by_key[key]]
-
-
-# What is dropped is dropped in the reverse of the order it was made in.
-_REVERSED = (
-    Phase.VIEWS_OFF,
-    Phase.FUNCTIONS_REPLACED,
-    Phase.FUNCTIONS_OFF,
-    Phase.TABLES_OFF,
-)
 
 
 def _in_order(move: Move, planned: list[tuple[Phase, Step]]) -> tuple[Step, ...]:

@@ -44,7 +44,10 @@ def scoped(
     """
     scope = _Scope(live, wanted, managed, prune)
     mine = [scope.adopted(o) for o in wanted]
-    return Snapshot.of([*(o for o in live if scope.stays(o)), *mine])
+    found = Snapshot.of([*(o for o in live if scope.stays(o)), *mine])
+    # A privilege goes with what it is on, whoever gave it.
+    grants = found.kind(Grant)
+    return found.changed(drop=[g.key for g in grants if g.target in live and g.target not in found])
 
 
 class _Scope:

@@ -27,20 +27,22 @@ from foundry.migrate.snapshot import Snapshot
 
 
 def recast(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> frozenset[Key]:
-    """Return the columns whose enumerated type is made anew under its name."""
-    anew = {c.before.place for c in changes if _anew(c)}
-    if not anew:
+    """Return the enumerated types that are made anew under their names, and their columns."""
+    changes = tuple(changes)
+    others = [c for c in changes if _relabelled(c)]
+    # A transaction cannot use a label it adds.
+    if len(others) == len(changes) and all(grown(c.before, c.after) for c in others):
         return frozenset()
-    columns = (c for c in after.kind(Column) if c.enum in anew)
-    return frozenset(c.key for c in columns if c.key in before and before.get(c.key).enum == c.enum)
+    anew = {c.before.place for c in others}
+    columns = (c for c in after.kind(Column) if c.enum in anew and c.key in before)
+    kept = {c.key for c in columns if before.get(c.key).enum == c.enum}
+    return frozenset(kept | {c.key for c in others})
 
 
-def _anew(change: Change) -> bool:
-    """True for an enumerated type that is made anew under its name."""
+def _relabelled(change: Change) -> bool:
     before, after = change.before, change.after
-    if not (isinstance(before, Enum) and isinstance(after, Enum)):
-        return False
-    return before.labels != after.labels and not grown(before, after)
+    both = isinstance(before, Enum) and isinstance(after, Enum)
+    return both and before.labels != after.labels
 
 
 def victims(
@@ -107,8 +109,6 @@ def _uprooting(change: Change) -> bool:
             return after is None or before.definition != after.definition
         case Function():
             return after is None or not replaceable(before, after)
-        case Enum():
-            return _anew(change)
         case View():
             return True
         case Column():

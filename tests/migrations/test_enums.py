@@ -83,6 +83,43 @@ CASES = (
         works=(("note", "rewrite"),),
     ),
     Case(
+        name="a label goes of a type with a comment",
+        a="MOOD = declare.Enum('mood', ('a', 'b'), comment='how it is')\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('a',), comment='how it is')\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        actions=("rename enum", "create enum", "retype column", "drop enum", "comment"),
+        works=(("note", "rewrite"),),
+    ),
+    Case(
+        name="a new column that is checked, of a type that is made anew with the label it gets",
+        a="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = MOOD.field()")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('b', 'c'))\n"
+        + note("b = MOOD.field()", "c = MOOD.field(default='c', constraints=[Check(\"c <> 'b'\")])")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('b')",
+        actions_unsaid=True,
+        works=(("note", "rewrite"), ("note", "scan")),
+        query="SELECT c::text FROM note",
+        expected=(("c",),),
+    ),
+    Case(
+        name="a label goes that is a default",
+        a="MOOD = declare.Enum('mood', ('a', 'b', 'c'))\n"
+        + note("b = MOOD.field(constraints=[SQL(\"DEFAULT 'c'\")])")
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('a', 'b'))\n"
+        + note("b = MOOD.field(constraints=[SQL(\"DEFAULT 'b'\")])")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b) VALUES ('a')",
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+    ),
+    Case(
         name="a label goes that a row has",
         a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
         + note("b = MOOD.field()")

@@ -126,6 +126,57 @@ CASES = (
         query="SELECT b FROM note",
         expected=((3,),),
     ),
+    Case(
+        name="another expression under a check that stays",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a + 1) STORED'), "
+            "Check('b < 9', name='small')])",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a * 3) STORED'), "
+            "Check('b < 9', name='small')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (1), (4)",
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+        refused=("small", "id=2"),
+    ),
+    Case(
+        name="another expression under a key that stays",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a + 1) STORED'), "
+            "SQL('UNIQUE')])",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a / 3) STORED'), "
+            "SQL('UNIQUE')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (1), (2), (9)",
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+        refused=("note_b_key", "id=1", "id=2"),
+    ),
+    Case(
+        name="under a check, of a column that gets another type",
+        a=note(
+            "a = TextField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS "
+            "(length(a::text)) STORED'), Check('b > 1', name='long')])",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS "
+            "(length(a::text)) STORED'), Check('b > 1', name='long')])",
+        ),
+        rows="INSERT INTO note (a) VALUES ('12'), ('01')",
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+        refused=("long", "id=2"),
+    ),
 )
 
 

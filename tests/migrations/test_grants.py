@@ -31,6 +31,25 @@ CASES = (
         + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', columns=[Note.a])]",
         actions=("grant",),
     ),
+    Case(
+        name="on a column that goes, by nobody's declaration",
+        a=note("a = TextField()", "b = TextField()"),
+        b=note("a = TextField()", "c = TextField(default='x', index=True)"),
+        rows="GRANT SELECT (b), UPDATE (b), SELECT (a) ON note TO pg_monitor",
+        rest="GRANT SELECT (a) ON note TO pg_monitor",
+        actions_unsaid=True,
+        works=(("note", "build"),),
+        loses=("note.b",),
+    ),
+    Case(
+        name="on a function that another one replaces, by nobody's declaration",
+        a="OBJECTS = [declare.Function(name='f', create='CREATE FUNCTION f(int) RETURNS int "
+        "LANGUAGE sql AS $$ SELECT 1 $$')]",
+        b="OBJECTS = [declare.Function(name='f', create='CREATE FUNCTION f(text) RETURNS int "
+        "LANGUAGE sql AS $$ SELECT 1 $$')]",
+        rows="GRANT EXECUTE ON FUNCTION f(int) TO pg_monitor",
+        actions=("drop function", "create function"),
+    ),
 )
 
 

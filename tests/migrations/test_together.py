@@ -224,6 +224,7 @@ CASES = (
         + "Note.add_index(Note.index(Note.x, unique=True, name='one', where=Note.x > 5))",
         rows="INSERT INTO note (x) VALUES (1), (1), (7), (7)",
         actions_unsaid=True,
+        works=(("note", "build"),),
         refused=("one", "id=3"),
     ),
     Case(
@@ -241,6 +242,7 @@ CASES = (
         b=note("x = BlobField()"),
         rows=r"INSERT INTO note (x) VALUES ('a\b')",
         actions_unsaid=True,
+        works=(("note", "rewrite"),),
         query="SELECT convert_from(x, 'UTF8') FROM note",
         expected=((r"a\b",),),
     ),

@@ -311,6 +311,7 @@ CASES = (
         + note("n = ForeignKeyField(Note)", name="Mark"),
         rows="INSERT INTO note VALUES ('1'), ('2'); INSERT INTO mark (n_id) VALUES ('2')",
         actions_unsaid=True,
+        works=(("mark", "rewrite"), ("note", "rewrite")),
         query="SELECT n_id FROM mark",
         expected=((2,),),
     ),

@@ -52,6 +52,28 @@ CASES = (
         works=(("note", "rewrite"),),
     ),
     Case(
+        name="views that read each other the other way round",
+        a=note("a = IntegerField()")
+        + "OBJECTS = [declare.View(name='two', create='CREATE VIEW two AS SELECT a, id FROM "
+        "note'), declare.View(name='one', create='CREATE VIEW one AS SELECT a, id FROM two')]",
+        b=note("a = IntegerField()")
+        + "OBJECTS = [declare.View(name='one', create='CREATE VIEW one AS SELECT a FROM "
+        "note'), declare.View(name='two', create='CREATE VIEW two AS SELECT a FROM one')]",
+        actions=("drop view", "drop view", "create view", "create view"),
+    ),
+    Case(
+        name="a view of a view that both read another one now",
+        a=note("a = IntegerField()")
+        + "OBJECTS = [declare.View(name='b', create='CREATE VIEW b AS SELECT a, id FROM note'), "
+        "declare.View(name='a', create='CREATE VIEW a AS SELECT a, id FROM b'), "
+        "declare.View(name='c', create='CREATE VIEW c AS SELECT a, id FROM note')]",
+        b=note("a = IntegerField()")
+        + "OBJECTS = [declare.View(name='c', create='CREATE VIEW c AS SELECT a FROM note'), "
+        "declare.View(name='a', create='CREATE VIEW a AS SELECT a FROM c'), "
+        "declare.View(name='b', create='CREATE VIEW b AS SELECT a FROM c')]",
+        actions=("drop view",) * 3 + ("create view",) * 3,
+    ),
+    Case(
         name="a materialised view",
         a=note("a = IntegerField()") + "OBJECTS = []",
         b=note("a = IntegerField()")

@@ -89,7 +89,7 @@ class Move:
     rebuilt: frozenset[Key] = frozenset()
     """What is the same on both sides and has to be away in between."""
     recast: frozenset[Key] = frozenset()
-    """Columns whose enumerated type is made anew under its name."""
+    """Enumerated types that are made anew under their names, and their columns."""
     stale: frozenset[Key] = frozenset()
     """What stays and stores results of a function that returns something else now."""
 

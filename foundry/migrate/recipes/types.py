@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from foundry.migrate.casts import Type
 from foundry.migrate.compare import Change
@@ -69,9 +70,11 @@ def enum(move: Move, change: Change) -> Planned:
         case Change(before=Enum() as before, after=None):
             sql = f"DROP TYPE {move.name(before.place)}"
             yield Phase.ENUMS_OFF, _step("drop enum", sql, change)
+        case Change(after=Enum() as after) if change.key in move.recast:
+            yield from _made_anew(move, after, change)
+            change = replace(change, before=None)  # what was said of it went with it
         case Change(before=Enum() as before, after=Enum() as after):
-            if before.labels != after.labels:
-                yield from _relabelled(move, before, after, change)
+            yield from _grown(move, before, after, change)
     yield from _commented(f"TYPE {move.name((change.key[1], change.key[2]))}", change)
 
 
@@ -85,17 +88,17 @@ def grown(before: Enum, after: Enum) -> bool:
     return tuple(x for x in after.labels if x in before.labels) == before.labels
 
 
-def _relabelled(move: Move, before: Enum, after: Enum, change: Change) -> Planned:
-    name = move.name(after.place)
-    if grown(before, after):
-        for number, label in enumerate(after.labels):
-            if label not in before.labels:
-                where = _neighbour(before, after, number)
-                sql = f"ALTER TYPE {name} ADD VALUE {literal(label)}{where}"
-                yield Phase.ENUMS, _step("add enum label", sql, change)
-        return
+def _grown(move: Move, before: Enum, after: Enum, change: Change) -> Planned:
+    for number, label in enumerate(after.labels):
+        if label not in before.labels:
+            where = _neighbour(before, after, number)
+            sql = f"ALTER TYPE {move.name(after.place)} ADD VALUE {literal(label)}{where}"
+            yield Phase.ENUMS, _step("add enum label", sql, change)
+
+
+def _made_anew(move: Move, after: Enum, change: Change) -> Planned:
     old = set_aside(move, after.place)
-    sql = f"ALTER TYPE {name} RENAME TO {quote(old[1])}"
+    sql = f"ALTER TYPE {move.name(after.place)} RENAME TO {quote(old[1])}"
     yield Phase.RENAMES, _step("rename enum", sql, change)
     yield Phase.ENUMS, _step("create enum", _created(move, after), change)
     yield Phase.ENUMS_OFF, _step("drop enum", f"DROP TYPE {move.name(old)}", change)
