@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None)
-settings.register_profile("deep", max_examples=10_000, deadline=None)
+settings.register_profile("deep", max_examples=1_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
