@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from foundry.migrate.objects import Column, Function, Key, View
-from foundry.migrate.recipes.programs import replaceable
 from foundry.migrate.snapshot import Snapshot
 
 _BODY = re.compile(r"\n(?=AS |BEGIN ATOMIC|RETURN )")
@@ -40,13 +39,11 @@ def _result(found: Function) -> tuple[list[str], str]:
 
 
 def shaken(before: Snapshot, after: Snapshot) -> frozenset[Key]:
-    """Return the functions that go, are made anew or may return something else."""
-    gone = {
-        f.key
-        for f in before.kind(Function)
-        if f.key not in after or not replaceable(f, after.get(f.key))
-    }
-    return answering(before, after) | gone
+    """Return the functions that go or may return something else.
+
+    One that has to be made anew is among them: its first line or its result is another one.
+    """
+    return answering(before, after) | {f.key for f in before.kind(Function) if f.key not in after}
 
 
 def calls(thing: Any, functions: frozenset[Key] | set[Key]) -> bool:

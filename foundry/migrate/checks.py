@@ -39,8 +39,8 @@ def checks(
                 found += asker.constraint(change, constraint)
             case Index(unique=True) as index if ("table", *index.table) in now:
                 found += asker.index(change, index)
-    # Whether values fit comes first: the other questions cast them.
-    return tuple(sorted(found, key=lambda check: " TYPE " not in check.name))
+    # Columns come first, and with them whether values fit: the other questions cast them.
+    return tuple(found)
 
 
 def _resting(wanted: Snapshot, changes: tuple[Change, ...]) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any
 
-from foundry.errors import MigrationError
+from foundry.errors import HistoryConflict
 from foundry.migrate.advice import advice
 from foundry.migrate.calls import answering, calls, computed
 from foundry.migrate.checks import checks
@@ -64,6 +64,7 @@ _RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
 _REVERSED = (
     Phase.VIEWS_OFF,
     Phase.FUNCTIONS_REPLACED,
+    Phase.FUNCTIONS_FIRST_OFF,
     Phase.FUNCTIONS_OFF,
     Phase.TABLES_OFF,
 )
@@ -110,6 +111,9 @@ def plan(
         stages += way.stages(at, halt, needs)
         at = halt
     stages = _with_renames(stages, live, now, there, back)
+    # The way back leaves extensions: others may use them by now.
+    left = wanted.kind(Extension)
+    stages = [replace(stage, before=stage.before.changed(add=left)) for stage in stages]
     if stages:
         # What a function will return cannot be asked of the one that is there.
         other = answering(now, wanted)
@@ -188,9 +192,7 @@ class _Way:
         late = frozenset(c.key for c in deferred)
         up = self.steps(before, after, online=online, fills=fills, deferred=late)
         down = self.steps(after, before, online=online)
-        # The way back leaves extensions: others may use them by now.
-        left = before.changed(add=after.kind(Extension))
-        return Stage(online=online, before=left, after=after, up=up, down=down)
+        return Stage(online=online, before=before, after=after, up=up, down=down)
 
     def steps(
         self,
@@ -258,7 +260,7 @@ def _refuse_hanging(move: Move) -> None:
         ]
         if not any(set(columns) == set(found.referenced) for columns in keys):
             table = printed(found.references, move.default)
-            raise MigrationError(
+            raise HistoryConflict(
                 f'foreign key "{found.name}" of {printed(found.table, move.default)} rests on a '
                 f"key of {table} that would go: drop one of the two first"
             )
@@ -267,8 +269,6 @@ def _refuse_hanging(move: Move) -> None:
 def _implied(move: Move, change: Change) -> bool:
     """True for what goes with its table, or comes with the one it is a partition of."""
     thing: Any = change.after or change.before
-    if isinstance(thing, Grant):
-        return False
     table = getattr(thing, "table", None)
     if table is None:
         return False

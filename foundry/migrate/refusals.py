@@ -32,7 +32,7 @@ def refuse(now: Snapshot, wanted: Snapshot, *, default: str) -> None:
                     f"change or drop the one first, or keep the other"
                 )
     for found in wanted.kind(Constraint):
-        if found.references and found.key in now:
+        if found.references:
             _refuse_deferrable(wanted, found, default)
     for table in wanted.kind(Table):
         before = now.get(table.key)

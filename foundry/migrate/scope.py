@@ -83,7 +83,7 @@ class _Scope:
                     return False
                 return not (self.ours(owner[:2]) if owner else self.named(thing))
             case Table(place=place):
-                return place not in self.prune and (not self.ours(place) or self.partition(thing))
+                return self.beside(place)
             case Column() | Constraint():
                 return self.beside(thing.table)
             case Index():
@@ -97,15 +97,9 @@ class _Scope:
                 return self.granted(thing)
         raise AssertionError(thing)
 
-    def partition(self, thing: Table) -> bool:
-        # Operators add partitions; only those that are declared are ours to change.
-        return thing.partition_of is not None and thing.key not in self.wanted
-
     def beside(self, table: Place) -> bool:
-        if table in self.prune:
-            return False
-        found = self.live.get(("table", *table))
-        return not self.ours(table) or bool(found and self.partition(found))
+        # Partitions that operators add are not ours, either.
+        return table not in self.prune and not self.ours(table)
 
     def of_view(self, place: Place) -> bool:
         return ("view", *place) in self.managed.names

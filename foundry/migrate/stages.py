@@ -108,8 +108,7 @@ def _joins(column: Column, wanted: Snapshot) -> bool:
 
 def _on_dropped(thing: Constraint | Index, live: Snapshot, wanted: Snapshot) -> bool:
     columns = [("column", *thing.table, name) for name in thing.columns]
-    gone = [live.get(key) for key in columns if key in live and key not in wanted]
-    return bool(gone) and not any(column.generated for column in gone)
+    return any(key in live and key not in wanted for key in columns)
 
 
 def _key_stays(foreign: Constraint, live: Snapshot, wanted: Snapshot) -> bool:

@@ -578,6 +578,13 @@ def test_what_is_lost_is_said_in_words() -> None:
     computed = column("note", generated="STORED")
     assert () == losses(Step(action="drop column", sql="", before=computed), CONTEXT)
     assert () == losses(Step(action="drop index", sql="", before=INDEX), CONTEXT)
+    alone = Sequence(namespace="public", name="s", type="bigint", options="")
+    owned = Sequence(
+        namespace="public", name="s", type="bigint", options="", owner=("public", "t", "n")
+    )
+    left, replaced = (Step(action="drop sequence", sql="", before=s) for s in (alone, owned))
+    assert ("sequence s and where it stands",) == losses(left, CONTEXT)
+    assert () == losses(replaced, CONTEXT)
 
 
 def test_rounding_is_a_loss_where_no_check_finds_it() -> None:

@@ -23,10 +23,10 @@ CASES = (
         name="rows are in the way",
         a=note("a = IntegerField()"),
         b=note("a = IntegerField(constraints=[Check('a > 0', name='positive')])"),
-        rows="INSERT INTO note (a) VALUES (5), (-777), (-777), (-777), (-777)",
+        rows="INSERT INTO note VALUES (91, 5), (92, -777), (93, -777), (94, -777), (95, -777)",
         actions=("add constraint", "validate constraint"),
         works=(("note", "scan"),),
-        refused=("positive", "2", "3", "4"),
+        refused=("positive", "id=92", "id=93", "id=94"),
     ),
     Case(
         name="a list of values grows",
@@ -58,6 +58,14 @@ CASES = (
         a=note("a = IntegerField(constraints=[Check('a > 0'), Check('a < 9')])"),
         b=note("a = IntegerField(constraints=[Check('a < 9')])"),
         actions=("drop constraint", "rename constraint"),
+    ),
+    Case(
+        name="one that was not validated",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField(constraints=[Check('a > 0', name='positive')])"),
+        rows="ALTER TABLE note ADD CONSTRAINT positive CHECK (a > 0) NOT VALID",
+        actions=("validate constraint",),
+        works=(("note", "scan"),),
     ),
 )
 

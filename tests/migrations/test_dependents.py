@@ -44,10 +44,20 @@ def _called(function: str) -> str:
 
 
 def _seen(function: str) -> str:
-    """Return a materialised view of what a function returns."""
+    """Return materialised views of what a function returns, one of them empty."""
     return note("a = IntegerField()") + (
         f"OBJECTS = [declare.Function(name='f', create='{function}'), "
-        "declare.MaterializedView('seen', 'SELECT f(a) AS z FROM note')]"
+        "declare.MaterializedView('seen', 'SELECT f(a) AS z FROM note'), "
+        "declare.MaterializedView('unseen', 'SELECT f(a) AS z FROM note', data=False)]"
+    )
+
+
+def _calling(function: str, type_: str) -> str:
+    """Return a function and one that calls it."""
+    caller = f"CREATE FUNCTION g(x {type_}) RETURNS {type_} RETURN f(x)"
+    return (
+        f"OBJECTS = [declare.Function(name='f', create='{function}'), "
+        f"declare.Function(name='g', create='{caller}')]"
     )
 
 
@@ -60,7 +70,9 @@ def _mood(labels: str) -> str:
 SMALL = note("a = IntegerField(null=True)", "b = TextField(null=True)")
 BIG = note("a = BigIntegerField(null=True)", "b = TextField(null=True)")
 LESS = note("b = TextField(null=True)")
-UNIQUE = note("a = IntegerField()", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]")
+UNIQUE = note("a = IntegerField()", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]") + (
+    "Note.add_index(SQL('CREATE UNIQUE INDEX few ON note (a) WHERE a > 5'))"
+)
 
 CASES = (
     Case(
@@ -102,6 +114,12 @@ CASES = (
         query="SELECT g FROM note",
         expected=((2,),),
         works=(("note", "build"), ("note", "rewrite")),
+    ),
+    Case(
+        name="a function with other arguments that another such function calls",
+        a=note("a = IntegerField()") + _calling(PLUS_ONE, "int"),
+        b=note("a = IntegerField()") + _calling(LARGE, "bigint"),
+        actions=("drop function", "drop function", "create function", "create function"),
     ),
     Case(
         name="a function with another result",
@@ -151,7 +169,7 @@ CASES = (
     Case(
         name="a key becomes deferrable under a foreign key",
         a=UNIQUE,
-        b=UNIQUE.replace("(a)", "(a) DEFERRABLE"),
+        b=UNIQUE.replace("UNIQUE (a)", "UNIQUE (a) DEFERRABLE"),
         beside="CREATE TABLE theirs (a int CONSTRAINT theirs_a REFERENCES note (a))",
         refused_early=('"one" of note', '"theirs_a" of theirs'),
     ),
@@ -161,7 +179,9 @@ CASES = (
         b=BIG,
         beside="CREATE VIEW v AS SELECT id, a, b FROM note; ALTER VIEW v ALTER a SET DEFAULT 7; "
         "CREATE RULE r AS ON INSERT TO v DO INSTEAD INSERT INTO note (a, b) VALUES (NEW.a, "
-        "NEW.b); COMMENT ON COLUMN v.b IS '100% it''s'",
+        "NEW.b); COMMENT ON COLUMN v.b IS '100% it''s'; CREATE FUNCTION g() RETURNS trigger "
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER tr INSTEAD OF UPDATE ON v "
+        "FOR EACH ROW EXECUTE FUNCTION g()",
         actions_unsaid=True,
         after="INSERT INTO v (b) VALUES ('x')",
         query="SELECT a, b FROM note",
@@ -176,7 +196,8 @@ CASES = (
         "CREATE FUNCTION most() RETURNS bigint BEGIN ATOMIC SELECT max(a) FROM note; END; "
         "CREATE FUNCTION smallest() RETURNS bigint BEGIN ATOMIC SELECT min(a) FROM v; END; "
         "COMMENT ON FUNCTION most() IS 'x'; REVOKE EXECUTE ON FUNCTION smallest() FROM PUBLIC; "
-        "CREATE VIEW w AS SELECT smallest() AS a",
+        "CREATE FUNCTION smaller() RETURNS bigint RETURN smallest() - 1; "
+        "CREATE VIEW w AS SELECT smaller() AS a",
         actions_unsaid=True,
         works=(("note", "rewrite"),),
     ),
@@ -223,6 +244,14 @@ CASES = (
         beside="CREATE RULE r AS ON INSERT TO note WHERE NEW.a > 5 DO ALSO UPDATE note SET b = '' "
         "WHERE id = NEW.a",
         refused_early=("rule r on table note", "column note.a"),
+    ),
+    Case(
+        name="a trigger of a column that goes",
+        a=SMALL,
+        b=LESS,
+        beside="CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
+        "CREATE TRIGGER tr BEFORE UPDATE OF a ON note FOR EACH ROW EXECUTE FUNCTION g()",
+        refused_early=("trigger note.tr uses column note.a",),
     ),
 )
 

@@ -18,15 +18,15 @@ CASES = (
         actions=("create enum", "add column"),
     ),
     Case(
-        name="a label at the end and one between",
+        name="a label at the beginning, one at the end and one between",
         a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
         + note("b = MOOD.field()")
         + "OBJECTS = [MOOD]",
-        b="MOOD = declare.Enum('mood', ('a', 'b', 'c', 'd'))\n"
+        b="MOOD = declare.Enum('mood', ('z', 'a', 'b', 'c', 'd'))\n"
         + note("b = MOOD.field()")
         + "OBJECTS = [MOOD]",
         rows="INSERT INTO note (b) VALUES ('a'), ('c')",
-        actions=("add enum label", "add enum label"),
+        actions=("add enum label", "add enum label", "add enum label"),
         query="SELECT b::text FROM note ORDER BY b",
         expected=(("a",), ("c",)),
     ),

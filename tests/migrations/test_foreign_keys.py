@@ -14,12 +14,14 @@ GOAL = note(
     name="Goal",
     meta="indexes = ((('x', 'y'), True),)",
 )
+REFERENCE = "constraints = [SQL('FOREIGN KEY (a) REFERENCES note (a) %s')]"
 CASES = (
     Case(
         name="a foreign key",
-        a=note("a = TextField()") + note("note_id = IntegerField()", name="Mark"),
-        b=note("a = TextField()") + note("note = ForeignKeyField(Note, index=False)", name="Mark"),
-        rows="INSERT INTO note (a) VALUES ('x'); INSERT INTO mark (note_id) VALUES (1)",
+        a=note("a = TextField()") + note("note_id = IntegerField(null=True)", name="Mark"),
+        b=note("a = TextField()")
+        + note("note = ForeignKeyField(Note, null=True, index=False)", name="Mark"),
+        rows="INSERT INTO note (a) VALUES ('x'); INSERT INTO mark (note_id) VALUES (1), (NULL)",
         actions=("add constraint", "validate constraint"),
         works=(("mark", "scan"), ("note", "scan")),
         locks=(
@@ -110,6 +112,33 @@ CASES = (
         actions_unsaid=True,
         refused=("pair", "id=3;"),
         works=(("goal", "scan"), ("note", "scan")),
+    ),
+    Case(
+        name="of a new table to a column that becomes unique",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField()", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]")
+        + note("a = IntegerField()", name="Tag", meta=REFERENCE % ""),
+        actions=(
+            *("create table", "create index concurrently"),
+            *("add constraint", "add constraint", "validate constraint"),
+        ),
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="another action while the column it references gets another type",
+        a=note("a = IntegerField(unique=True)")
+        + note("a = IntegerField()", name="Tag", meta=REFERENCE % ""),
+        b=note("a = BigIntegerField(unique=True)")
+        + note("a = IntegerField()", name="Tag", meta=REFERENCE % "ON DELETE CASCADE"),
+        actions=("drop constraint", "retype column", "add constraint", "validate constraint"),
+        works=(("note", "rewrite"), ("note", "scan"), ("tag", "scan")),
+    ),
+    Case(
+        name="a key goes that a table of others rests on",
+        a=note("a = IntegerField()", meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]"),
+        b=note("a = IntegerField()"),
+        beside="CREATE TABLE theirs (a int CONSTRAINT theirs_a REFERENCES note (a))",
+        refused_early=('"theirs_a" of theirs rests on a key of note',),
     ),
 )
 

@@ -177,6 +177,18 @@ CASES = (
         works=(("note", "rewrite"),),
         refused=("long", "id=2"),
     ),
+    Case(
+        name="a stored column goes with its index and what references it",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, unique=True, "
+            "constraints=[SQL('GENERATED ALWAYS AS (a * 2) STORED')])",
+            meta="indexes = ((('a', 'b'), False),)",
+        )
+        + note("b = ForeignKeyField(Note, field='b')", name="Mark"),
+        b=note("a = IntegerField()") + note("b_id = IntegerField(index=True)", name="Mark"),
+        actions=("drop constraint", "drop index", "drop index", "drop column"),
+    ),
 )
 
 

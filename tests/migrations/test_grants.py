@@ -50,6 +50,17 @@ CASES = (
         rows="GRANT EXECUTE ON FUNCTION f(int) TO pg_monitor",
         actions=("drop function", "create function"),
     ),
+    Case(
+        name="one that may be passed on, and one of a namespace that goes",
+        a=note("a = TextField()", meta="schema = 'side'")
+        + "NAMESPACES = ['side']\n"
+        + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor'), "
+        "declare.Grant('USAGE', on='side', to='pg_monitor')]",
+        b=note("a = TextField()", meta="schema = 'side'")
+        + "NAMESPACES = ['side']\n"
+        + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', grantable=True)]",
+        actions=("revoke", "grant", "revoke"),
+    ),
 )
 
 

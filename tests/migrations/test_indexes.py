@@ -85,6 +85,20 @@ CASES = (
         locks=(("note", "SHARE UPDATE EXCLUSIVE", "instant"),),
         checks=(),
     ),
+    Case(
+        name="names that change places",
+        a=note("a = IntegerField()", "b = IntegerField()")
+        + "Note.add_index(SQL('CREATE INDEX x ON note (a)'))\n"
+        + "Note.add_index(SQL('CREATE INDEX y ON note (b)'))",
+        b=note("a = IntegerField()", "b = IntegerField()")
+        + "Note.add_index(SQL('CREATE INDEX y ON note (a)'))\n"
+        + "Note.add_index(SQL('CREATE INDEX x ON note (b)'))",
+        actions=(
+            *("create index concurrently", "drop index concurrently", "rename index"),
+            *("create index concurrently", "drop index concurrently", "rename index"),
+        ),
+        works=(("note", "build"),),
+    ),
 )
 
 

@@ -62,6 +62,12 @@ CASES = (
         actions_unsaid=True,
         works=(("note", "build"),),
     ),
+    Case(
+        name="a key goes and its column may be null",
+        a=note("a = IntegerField(primary_key=True)"),
+        b=note("a = IntegerField(null=True)", meta="primary_key = False"),
+        actions=("drop constraint", "drop not null"),
+    ),
 )
 
 

@@ -29,6 +29,8 @@ CASES = (
         )
         + "OBJECTS = [declare.Partition(Note, 'note_1', 'FOR VALUES FROM (1) TO (10)'), "
         "declare.Partition(Note, 'note_2', 'FOR VALUES FROM (10) TO (20)')]",
+        beside="CREATE TABLE theirs PARTITION OF note FOR VALUES FROM (90) TO (99) PARTITION BY "
+        "LIST (a); CREATE TABLE one_of_theirs PARTITION OF theirs FOR VALUES IN (90)",
         rows="INSERT INTO note VALUES (1)",
         actions=("create table",),
         locks=(("note", "ACCESS EXCLUSIVE", "instant"),),

@@ -155,7 +155,11 @@ CASES = (
         b=note("b = IntegerField()", meta="renames = {'b': 'a'}") + GRANTED % "b AS a",
         rows="CREATE VIEW w AS SELECT a FROM v",
         rest="CREATE VIEW w AS SELECT a FROM v",
-        actions_unsaid=True,
+        actions=(
+            *("drop view", "drop view", "create view", "create view", "grant"),
+            *("rename column", "rename not null"),
+        ),
+        since=18,
     ),
     Case(
         name="a label under a view, and a value for what had none",
@@ -246,6 +250,30 @@ CASES = (
         loses=("note.a",),
         query="SELECT id, b FROM note",
         expected=((1, None),),
+    ),
+    Case(
+        name="done and still stated while a row is in the way",
+        a=note("b = IntegerField()"),
+        b=note(
+            "b = IntegerField(constraints=[Check('b > 0')])",
+            meta="renamed_from = 'page'; renames = {'b': 'a'}",
+        ),
+        rows="INSERT INTO note (b) VALUES (-7)",
+        actions=("add constraint", "validate constraint"),
+        works=(("note", "scan"),),
+        refused=("note_b_check", "id=1"),
+    ),
+    Case(
+        name="not done yet while a row is in the way",
+        a=note("a = IntegerField()"),
+        b=note(
+            "b = IntegerField(constraints=[Check('b > 0')])",
+            meta="table_name = 'page'; renamed_from = 'note'; renames = {'b': 'a'}",
+        ),
+        rows="INSERT INTO note (a) VALUES (-7)",
+        actions_unsaid=True,
+        works=(("page", "scan"),),
+        refused=("page_b_check", "id=1"),
     ),
 )
 

@@ -21,7 +21,7 @@ CASES = (
         name="a serial column that is no key",
         a="class Serial(IntegerField):\n    field_type = 'SERIAL'\n" + note("a = TextField()"),
         b="class Serial(IntegerField):\n    field_type = 'SERIAL'\n"
-        + note("a = TextField()", "b = Serial()"),
+        + note("a = TextField()", "b = Serial(unique=True)"),
         rows="INSERT INTO note (a) VALUES ('x'), ('y')",
         actions=(
             "create sequence",
@@ -31,8 +31,10 @@ CASES = (
             "fill column",
             "add not null",
             "validate constraint",
+            "create index concurrently",
         ),
-        works=(("note", "scan"),),
+        works=(("note", "build"),),
+        checks=(),
         since=18,
         query="SELECT count(DISTINCT b) FROM note",
         expected=((2,),),

@@ -99,6 +99,17 @@ CASES = (
         b=note("a = TextField()"),
         actions=("create table",),
     ),
+    Case(
+        name="what models do not say stays",
+        a=note("a = IntegerField(unique=True, constraints=[Check('a > 0', name='c')])"),
+        b=note("a = IntegerField(unique=True, constraints=[Check('a > 0', name='c')])"),
+        rows="ALTER TABLE note REPLICA IDENTITY FULL; ALTER TABLE note SET UNLOGGED; "
+        "ALTER TABLE note ENABLE ROW LEVEL SECURITY; ALTER TABLE note ALTER a SET STATISTICS 9; "
+        "ALTER TABLE note ALTER a SET (n_distinct = 5); COMMENT ON TABLE note IS 'x'; "
+        "COMMENT ON COLUMN note.a IS 'x'; COMMENT ON CONSTRAINT c ON note IS 'x'; "
+        "COMMENT ON INDEX note_a IS 'x'; COMMENT ON SEQUENCE note_id_seq IS 'x'",
+        unchanged=True,
+    ),
 )
 
 

@@ -13,15 +13,16 @@ CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN NEW.a := 'x'; RETURN NEW; END $$
 """)
 '''
+STAMPED = (
+    "OBJECTS = [FUNCTION, declare.Trigger(Note, 'stamped', 'CREATE TRIGGER stamped "
+    "BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION stamp()')]"
+)
 
 CASES = (
     Case(
         name="a trigger and its function",
         a=note("a = TextField()") + "OBJECTS = []",
-        b=note("a = TextField()")
-        + STAMP
-        + "OBJECTS = [FUNCTION, declare.Trigger(Note, 'stamped', 'CREATE TRIGGER stamped "
-        "BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION stamp()')]",
+        b=note("a = TextField()") + STAMP + STAMPED,
         actions=("create function", "create trigger"),
         after="INSERT INTO note (a) VALUES ('y')",
         query="SELECT a FROM note",
@@ -29,24 +30,26 @@ CASES = (
     ),
     Case(
         name="another event",
-        a=note("a = TextField()")
-        + STAMP
-        + "OBJECTS = [FUNCTION, declare.Trigger(Note, 'stamped', 'CREATE TRIGGER stamped "
-        "BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION stamp()')]",
+        a=note("a = TextField()") + STAMP + STAMPED,
         b=note("a = TextField()")
         + STAMP
         + "OBJECTS = [FUNCTION, declare.Trigger(Note, 'stamped', 'CREATE TRIGGER stamped "
         "BEFORE UPDATE OF a ON note FOR EACH ROW EXECUTE FUNCTION stamp()')]",
+        rows="ALTER TABLE note ENABLE ALWAYS TRIGGER stamped",
         actions=("drop trigger", "create trigger"),
     ),
     Case(
         name="a mere list of models leaves them alone",
-        a=note("a = TextField()")
-        + STAMP
-        + "OBJECTS = [FUNCTION, declare.Trigger(Note, 'stamped', 'CREATE TRIGGER stamped "
-        "BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION stamp()')]",
+        a=note("a = TextField()") + STAMP + STAMPED,
         b=note("a = TextField()"),
         unchanged=True,
+    ),
+    Case(
+        name="one that was switched off",
+        a=note("a = TextField()") + STAMP + STAMPED,
+        b=note("a = TextField()") + STAMP + STAMPED,
+        rows="ALTER TABLE note DISABLE TRIGGER stamped",
+        actions=("set trigger",),
     ),
 )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from operator import attrgetter
 
 import pytest
-from support.cases import Case, note, prove
+from support.cases import Case, note, prove, schema_of
+from support.differ import Desk, build
 from support.server import Server
 
 CASES = (
@@ -59,6 +61,19 @@ CASES = (
         works=(("note", "build"),),
         refused=("note_a",),
     ),
+    Case(
+        name="what is no duplicate: nulls, and rows that a predicate leaves out",
+        a=note("a = IntegerField(null=True)", "b = IntegerField()"),
+        b=note(
+            "a = IntegerField(null=True)",
+            "b = IntegerField()",
+            meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]",
+        )
+        + "Note.add_index(Note.index(Note.b, unique=True, name='two', where=Note.b > 5))",
+        rows="INSERT INTO note (a, b) VALUES (NULL, 1), (NULL, 1), (1, 6)",
+        actions=("create index concurrently", "create index concurrently", "add constraint"),
+        works=(("note", "build"),),
+    ),
 )
 
 
@@ -66,3 +81,17 @@ CASES = (
 def test_what_is_unique_is_made_unique_online(server: Server, case: Case) -> None:
     """Rows in the way are named."""
     prove(server, case)
+
+
+def test_a_constraint_goes_when_the_next_one_is_ready(server: Server) -> None:
+    """Its index takes time, and meanwhile rows are still unique."""
+    key = "constraints = [SQL('CONSTRAINT one UNIQUE (%s)')]"
+    before, after = (
+        schema_of(note("a = IntegerField()", "b = IntegerField()", meta=key % columns))
+        for columns in ("a", "a, b")
+    )
+    with closing(Desk(server)) as desk:
+        target = desk.database()
+        build(desk, target, before)
+        expected = ("create index concurrently", "drop constraint", "add constraint")
+        assert expected == desk.actions(target, after)

@@ -62,6 +62,18 @@ CASES = (
         "name='near', using='ivfflat', options={'lists': declare.tuned(1)})]",
         unchanged=True,
     ),
+    Case(
+        name="a table with an optional column, and the extension stays on the way back",
+        needs="vector",
+        given="CREATE EXTENSION vector",
+        rows="DROP EXTENSION vector",
+        b=note(
+            "a = TextField()",
+            "v = declare.optional(VectorField(dimensions=3, null=True), needs='extension:vector')",
+        ),
+        actions=("create table", "create extension", "add column"),
+        back=False,
+    ),
 )
 
 

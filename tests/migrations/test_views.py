@@ -83,6 +83,15 @@ CASES = (
         query="SELECT s FROM sums",
         expected=((41,),),
     ),
+    Case(
+        name="an index of a materialised view that nobody declares",
+        a=note("a = IntegerField()")
+        + "OBJECTS = [declare.MaterializedView('sums', 'SELECT a FROM note')]",
+        b=note("a = IntegerField()")
+        + "OBJECTS = [declare.MaterializedView('sums', 'SELECT a FROM note')]",
+        rows="CREATE INDEX sums_a ON sums (a)",
+        actions=("drop index",),
+    ),
 )
 
 

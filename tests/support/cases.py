@@ -169,6 +169,7 @@ def plans(desk: Desk, target: Target, schema: Schema, case: Case) -> None:
         assert Counter(case.actions) == Counter(found), f"it does {', '.join(found)}"
     generated = desk.generate(target, schema)
     assert 0 == generated.code, generated
+    assert "not tried out" not in generated.out + generated.err, generated
     heads = desk.heads()
     losses = case.loses if version >= 16 or not case.texts else ("does not hold of",)
     assert len(losses) == len(heads.loses), heads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -125,25 +126,42 @@ def function(move: Move, change: Change) -> Planned:
 
 
 def _off(move: Move, before: Function, after: Function | None) -> Phase:
-    """Return when a function goes: with the views if it reads one, before its like comes.
+    """Return when a function goes: with a view that it reads, before its like comes.
 
     One that only goes does so before a table of whose rows it is, else after all tables.
     """
+    read = _with_rests(move.before, before.depends)
+    if any(dropped(move, (key[1], key[2])) for key in read if key[0] == "view"):
+        return Phase.VIEWS_OFF
     if after is not None or succeeded(move.after, before):
-        looks = any(key[0] == "view" for key in before.depends)
-        return Phase.VIEWS_OFF if looks else Phase.FUNCTIONS_REPLACED
-    first = any(key not in move.after for key in before.depends)
+        return Phase.FUNCTIONS_REPLACED
+    first = any(key not in move.after for key in read if key[0] in ("table", "column"))
     return Phase.FUNCTIONS_FIRST_OFF if first else Phase.FUNCTIONS_OFF
 
 
 def _when(move: Move, after: Function) -> Phase:
     """Return the phase of a function: before the tables only if one of them calls it."""
-    views = [key for key in after.depends if key[0] == "view"]
+    views = [key for key in _with_rests(move.after, after.depends) if key[0] == "view"]
     if any(key not in move.before or dropped(move, (key[1], key[2])) for key in views):
         return Phase.VIEWS
+    return Phase.FUNCTIONS if after.key in _called(move.after) else Phase.LATER_FUNCTIONS
+
+
+def _called(side: Snapshot) -> set[Key]:
+    """Return what tables call, and what that rests on."""
     kinds: tuple[type[Column | Constraint | Index], ...] = (Column, Constraint, Index)
-    called = any(after.key in one.functions for kind in kinds for one in move.after.kind(kind))
-    return Phase.FUNCTIONS if called else Phase.LATER_FUNCTIONS
+    return _with_rests(side, (k for kind in kinds for o in side.kind(kind) for k in o.functions))
+
+
+def _with_rests(side: Snapshot, keys: Iterable[Key]) -> set[Key]:
+    """Return keys with all that the functions among them rest on, by way of others, too."""
+    found: set[Key] = set()
+    new = set(keys)
+    while new:
+        found |= new
+        functions = (side.get(key) for key in new if key[0] == "function" and key in side)
+        new = {key for one in functions for key in one.depends} - found
+    return found
 
 
 def replaceable(before: Function, after: Function) -> bool:

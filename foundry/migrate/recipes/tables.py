@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import Column, Constraint, Table
 from foundry.migrate.recipes.columns import definition
@@ -45,9 +43,9 @@ def _partition(move: Move, after: Table) -> str:
 def _body(move: Move, after: Table) -> str:
     """Return the columns and constraints in the model's words, or in PostgreSQL's.
 
-    Foreign keys come later, all of them: a text that has some of its own is of no use.
+    Foreign keys come later, all of them: a model whose text has some of its own has no source.
     """
-    if after.source and not re.search(r"\breferences\b", after.source, re.IGNORECASE):
+    if after.source:
         return after.source
     clauses = [definition(move, c, inline=True) for c in move.after.of_table(Column, after.place)]
     for found in move.after.of_table(Constraint, after.place):
