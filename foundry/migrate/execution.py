@@ -12,7 +12,7 @@ from playhouse.migrate import SchemaMigrator
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry.database import Target
-from foundry.errors import FoundryError, LockTimeout, MigrationError
+from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
 from foundry.migrate import lock, stepwise
 from foundry.migrate.collecting import Collected, collect
 from foundry.migrate.failure import told
@@ -30,7 +30,11 @@ from foundry.migrate.watching import Progress
 SESSION = (
     "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
     " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
-    " SET row_security = off"
+    " SET row_security = off;"
+    # What a client that was killed has begun ends soon, and its locks with it; a server on
+    # Windows cannot look, and refuses the setting.
+    " SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)"
+    " WHERE pg_catalog.version() !~* 'windows|mingw|msvc|visual c'"
 )
 
 
@@ -145,7 +149,7 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
     )
     try:
         stepwise.run(work.steps, course)
-    except KeyboardInterrupt:
+    except (HistoryConflict, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         said = str(error) if isinstance(error, FoundryError) else told(error)
@@ -159,17 +163,21 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
 def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
     """Undo what can be, and say how things stand."""
     try:
-        done = sum(noted.done for noted in course.journal.read().values())
-        if not done:
-            course.journal.clear()
-            return "nothing of it was kept"
+        noted = course.journal.read().values()
+        stand = [step for step in noted if step.stands]
+        if not stand:
+            half = ", but for what is half made" if noted else ""
+            return f"nothing of it was kept{half}"
         # Who only waited in vain keeps what may have taken hours.
         if not isinstance(reason, LockTimeout) and stepwise.take_back(course):
             return "its steps before were undone"
     except Exception as error:
-        return f"what stands is seen by the next {work.way} ({told(error)})"
+        why = "" if told(error) == told(reason) else f" ({told(error)})"
+        return f"the next {work.way} sees what stands, and goes on from there{why}"
+    done = sum(noted.done for noted in stand)
+    part = f" and a part of step {done + 1}" if done < len(stand) else ""
     return (
-        f"{done} of its {len(work.steps)} steps stand, and the next {work.way} goes on with "
+        f"{done} of its {len(work.steps)} steps{part} stand, and the next {work.way} goes on with "
         f"step {done + 1}"
     )
 

@@ -113,6 +113,13 @@ class Noted:
     """How far a step came that has parts."""
     statements: tuple[str, ...] = ()
     """What was run, or begun."""
+    undoing: bool = False
+    """It is being taken back, and may stand or not."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether something of the step was done."""
+        return self.done or bool(self.text)
 
 
 class Journal:
@@ -139,9 +146,18 @@ class Journal:
             conflict_target=columns, preserve=(self._step.digest, self._step.note)
         ).execute()
 
-    def clear(self) -> None:
-        """Forget all steps."""
-        self._step.delete().where(self._step.name == self._name, self._step.step > _FILE).execute()
+    def undo(self, ordinals: Collection[int]) -> None:
+        """Note of steps that they are being taken back; to be called in a transaction."""
+        for row in list(self._step.select().where(self._is(ordinals))):
+            row.note = json.dumps({**json.loads(row.note), "undoing": True})
+            row.save()
+
+    def forget(self, ordinals: Collection[int]) -> None:
+        """Have nothing noted of steps."""
+        self._step.delete().where(self._is(ordinals)).execute()
+
+    def _is(self, ordinals: Collection[int]) -> Any:
+        return (self._step.name == self._name) & self._step.step.in_(list(ordinals))
 
 
 def _loaded(note: str) -> dict[str, Any]:

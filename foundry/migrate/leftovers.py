@@ -78,8 +78,8 @@ def settled(
 
 def clear(
     database: PostgresqlDatabase, statement: Statement, report: Callable[[str], None]
-) -> None:
-    """Take away the half that a statement left which has just failed."""
+) -> bool:
+    """Take away the half that a statement left which has just failed; says whether it is gone."""
     made = statement.creates_index
     if made is not None and made.name is not None:
         found = _found(database, made)
@@ -87,6 +87,8 @@ def clear(
             _drop(database, found[4], report)
     if statement.reindexes is not None:
         _clear_rebuilt(database, statement.reindexes, report)
+    # A partition cannot be attached again by half; what is left is finished by the next run.
+    return statement.detaches is None or _pending(database, statement.detaches) is not True
 
 
 def _index_settled(
@@ -166,13 +168,19 @@ def _clear_rebuilt(
 
 
 def _detached(database: PostgresqlDatabase, made: Detaches, report: Callable[[str], None]) -> bool:
+    pending = _pending(database, made)
+    if pending:
+        table, partition = _written(made.table), _written(made.partition)
+        report(f"finishing to detach {partition}")
+        database.cursor().execute(f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE")
+    return pending is not False
+
+
+def _pending(database: PostgresqlDatabase, made: Detaches) -> bool | None:
+    """Return whether it is detached by half; None when it is no partition of the table."""
     values = {"table": _written(made.table), "partition": _written(made.partition)}
     row = database.execute_sql(_DETACHING, values).fetchone()
-    if row is not None and row[0]:
-        report(f"finishing to detach {values['partition']}")
-        finalize = f"ALTER TABLE {values['table']} DETACH PARTITION {values['partition']} FINALIZE"
-        database.cursor().execute(finalize)
-    return row is None or bool(row[0])
+    return None if row is None else bool(row[0])
 
 
 def _drop(database: PostgresqlDatabase, printed: str, report: Callable[[str], None]) -> None:

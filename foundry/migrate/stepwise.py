@@ -59,9 +59,15 @@ def run(steps: Sequence[Collected], course: Course) -> None:
     HistoryConflict when what was done is not what the file says now.
     """
     noted = course.journal.read()
+    if any(before.undoing for before in noted.values()):
+        course.report(f'undoing "{course.file.name}", which an earlier run began')
+        take_back(course)
+        noted = course.journal.read()
     refuse_changed(steps, noted, course.file)
     for step in steps:
         before = noted.get(step.ordinal)
+        if before is not None and before.digest != step.digest:
+            before = None
         if before is None or not before.done:
             _do(step, before, course)
 
@@ -72,7 +78,7 @@ def refuse_changed(
     """Raise HistoryConflict when a step that was begun is another one now, or gone."""
     digests = {step.ordinal: step.digest for step in steps}
     for ordinal, before in sorted(noted.items()):
-        if digests.get(ordinal) != before.digest and (before.done or before.text):
+        if digests.get(ordinal) != before.digest and before.stands:
             raise HistoryConflict(
                 f'step {ordinal} of "{file.name}" was done by an earlier run that did not come to '
                 f"its end, and was edited since: restore it; steps behind it may be edited"
@@ -82,15 +88,17 @@ def refuse_changed(
 def take_back(course: Course) -> bool:
     """Undo the steps that were done, the last one first, if all of them can be; says whether."""
     noted = course.journal.read()
-    # Of a step that only began nothing is left.
-    stand = [before for _, before in sorted(noted.items()) if before.done or before.text]
-    texts = [text for before in stand for text in before.statements]
-    backs = undone(texts)
+    # What only began is looked for when it is run again.
+    stand = {ordinal: before for ordinal, before in sorted(noted.items()) if before.stands}
+    backs = undone([text for before in stand.values() for text in before.statements])
     if backs is None:
         return False
+    # Half of them undone, the others must not be taken for a start to go on from.
+    with course.database.atomic():
+        course.journal.undo(stand)
     for text in backs:
         _plainly(text, read(text), course, what=f'the way back of "{course.file.name}"')
-    course.journal.clear()
+    course.journal.forget(stand)
     return True
 
 
@@ -132,7 +140,7 @@ def _together(
         course.note(step, texts, done=True)
 
     if all(statement.patient for statement in found):
-        with _watched(step, course), course.database.atomic():
+        with _watched(course.what(step), course), course.database.atomic():
             attempt()
     else:
         _retried(step, course, attempt)
@@ -162,24 +170,29 @@ def _alone(
 ) -> None:
     began = before is not None
     course.database.execute_sql("SET lock_timeout = 0")
-    with _watched(step, course):
+    with _watched(course.what(step), course):
         if not leftovers.settled(
             course.database, text, statement, began=began, report=course.report
         ):
             with course.database.atomic():
                 course.note(step, (text,), done=False)
-            _execute_alone(text, statement, course)
+            _execute_alone(step, text, statement, course)
     with course.database.atomic():
         course.note(step, (text,), done=True)
 
 
-def _execute_alone(text: str, statement: Statement, course: Course) -> None:
+def _execute_alone(step: Collected, text: str, statement: Statement, course: Course) -> None:
     try:
         course.database.cursor().execute(text)
     except psycopg2.Error:
-        # The connection may be what was lost; then the next run looks for what is left.
+        # The connection may be what was lost, or those it waited for are still in the way.
+        gone = False
         with suppress(psycopg2.Error, PeeweeException, FoundryError):
-            leftovers.clear(course.database, statement, course.report)
+            gone = leftovers.clear(course.database, statement, course.report)
+            if gone:
+                course.journal.forget([step.ordinal])
+        if not gone:
+            course.report("what is half made stays until the next run, which takes care of it")
         raise
 
 
@@ -197,7 +210,9 @@ def _plainly(text: str, statement: Statement, course: Course, *, what: str) -> N
             report=course.report,
         )
     else:
-        attempt()
+        course.database.execute_sql("SET lock_timeout = 0")
+        with _watched(what, course):
+            attempt()
 
 
 def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
@@ -211,12 +226,12 @@ def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
     )
 
 
-def _watched(step: Collected, course: Course):  # type: ignore[no-untyped-def]
+def _watched(what: str, course: Course):  # type: ignore[no-untyped-def]
     return watching(
         course.target,
         course.database.connection().info.backend_pid,
-        what=course.what(step),
+        what=what,
         wait=course.settings.wait,
         report=course.report,
-        progress=lambda seen: course.progress(course.what(step), seen),
+        progress=lambda seen: course.progress(what, seen),
     )

@@ -13,7 +13,7 @@ def undone(statements: Sequence[str]) -> tuple[str, ...] | None:
     """Return what takes statements back, the last one first; None when one cannot be.
 
     Only what is exactly undone is: a column, constraint or index that was added, and what needs
-    no undoing.
+    no undoing. Each may be run again after it was run: undoing may be cut short, too.
     """
     found: list[str] = []
     added = {column for text in statements for column in _added(text)}
@@ -37,7 +37,7 @@ def _back(text: str, added: AbstractSet[tuple[Name, str]]) -> str | None:
     if made is not None:
         if made.name is None or made.if_not_exists:
             return None
-        return f"DROP INDEX CONCURRENTLY {_written((*made.table[:-1], made.name))}"
+        return f"DROP INDEX CONCURRENTLY IF EXISTS {_written((*made.table[:-1], made.name))}"
     reader = Reader(tokens(text))
     if not reader.take("alter", "table"):
         return None
@@ -66,7 +66,7 @@ def _action(action: Sequence[Token]) -> str | None:
     if not reader.take("add"):
         return None
     if reader.take("constraint"):
-        return f"DROP CONSTRAINT {_written(reader.name())}"
+        return f"DROP CONSTRAINT IF EXISTS {_written(reader.name())}"
     unnamed = ("check", "unique", "primary", "foreign", "exclude", "not", "if")
     if reader.one_of(*unnamed):
         return None
@@ -74,7 +74,7 @@ def _action(action: Sequence[Token]) -> str | None:
     if reader.take("if"):
         return None
     name = reader.name()
-    return f"DROP COLUMN {_written(name)}" if len(name) == 1 else None
+    return f"DROP COLUMN IF EXISTS {_written(name)}" if len(name) == 1 else None
 
 
 def _written(name: Name) -> str:

@@ -195,7 +195,7 @@ class _Watched:
 
     def _cancel(self, cursor: Cursor, found: tuple[Blocker, ...]) -> None:
         # Before it happens: the block may see the error before this thread the answer.
-        self.cancelled = found
+        before, self.cancelled = self.cancelled, found
         cursor.execute(_CANCEL, {"pid": self.pid})
         if cursor.fetchone() != (True,):
-            self.cancelled = ()
+            self.cancelled = before

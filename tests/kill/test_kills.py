@@ -5,37 +5,32 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
-from psycopg2 import sql
-from support.dumps import dump
+from bench import Bench, Row, steps
+from support.migrations import Ended
 
-from foundry import embedded
-from foundry.database import Target, resolve
-
-VICTIM = Path(__file__).with_name("victim.py")
-ROWS = 12_000
+WHOM = ("client", "backend")
+MOMENTS = int(os.environ.get("FOUNDRY_KILL_MOMENTS", "200"))
+ROWS = 5_000
 BEFORE = f"""
 CREATE TABLE other (id int PRIMARY KEY);
 INSERT INTO other SELECT generate_series(0, 9);
-CREATE TABLE t (id bigserial PRIMARY KEY, n int NOT NULL, s text, other_id int);
-INSERT INTO t (n, s, other_id) SELECT i, 'row ' || i, i % 10 FROM generate_series(1, {ROWS}) AS i;
+CREATE TABLE t (id bigserial PRIMARY KEY, n int NOT NULL, s text, d int, other_id int);
+INSERT INTO t (n, s, d, other_id)
+SELECT i, 'row ' || i, i, i % 10 FROM generate_series(1, {ROWS}) AS i;
 """
 FILES = {
-    "0001_rewrite": (True, ["ALTER TABLE t ALTER COLUMN n TYPE bigint"]),
-    "0002_online": (
-        False,
+    "0001_rewrite": steps(
+        ["ALTER TABLE t ALTER COLUMN n TYPE bigint"],
+        ["ALTER TABLE t ALTER COLUMN n TYPE int"],
+        atomic=True,
+    ),
+    "0002_online": steps(
         [
             "ALTER TABLE t ADD COLUMN m bigint",
             "UPDATE t SET n = n + 1",
@@ -49,160 +44,188 @@ FILES = {
             "DROP INDEX CONCURRENTLY t_m",
             "REINDEX INDEX CONCURRENTLY t_s",
         ],
+        [
+            "ALTER TABLE t DROP CONSTRAINT t_o",
+            "ALTER TABLE t DROP CONSTRAINT t_n",
+            "DROP INDEX CONCURRENTLY t_s",
+            "UPDATE t SET n = n - 1",
+            "ALTER TABLE t DROP COLUMN m",
+        ],
     ),
 }
-SEEN = """
-SELECT count(*), sum(n), sum(m), count(DISTINCT id),
-       (SELECT count(*) FROM pg_index WHERE NOT indisvalid),
-       (SELECT count(*) FROM pg_constraint WHERE NOT convalidated),
-       (SELECT string_agg(name, ' ' ORDER BY name) FROM schema_migration)
+SUMS = "SELECT count(*), count(DISTINCT id), sum(n), sum(m) FROM t"
+TOTAL = sum(range(2, ROWS + 2))
+STATE = """
+SELECT md5(string_agg(to_jsonb(t)::text, '' ORDER BY id)), count(*),
+       (SELECT string_agg(name, ' ' ORDER BY name) FROM schema_migration),
+       (SELECT string_agg(name || step, ' ' ORDER BY name, step) FROM schema_migration_step)
 FROM t
 """
-WANTED = (
-    ROWS,
-    sum(range(2, ROWS + 2)),
-    2 * sum(range(2, ROWS + 2)),
-    ROWS,
-    0,
-    0,
-    "0001_rewrite 0002_online",
-)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A server that may be killed, and databases on it."""
+class Undisturbed:
+    """What a run leaves that nobody kills, how many statements it sends and how long it takes."""
 
-    data: Path
-    folder: Path
-
-    def target(self, dbname: str) -> Target:
-        """Where a database is."""
-        return resolve(embedded.acquire(self.data).url(dbname))
-
-    def ask(self, dbname: str, *statements: str | sql.Composed) -> list[tuple[object, ...]]:
-        """Run statements once the server answers, and return the rows of the last one."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with closing(psycopg2.connect(**self.target(dbname).params)) as session:
-                    session.autocommit = True
-                    with session.cursor() as cursor:
-                        for statement in statements:
-                            cursor.execute(statement)
-                        return cursor.fetchall() if cursor.description else []
-            except psycopg2.OperationalError:
-                # It recovers from the death of one of its processes.
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-
-    def fresh(self) -> str:
-        """Return a database with the rows."""
-        self.drop()
-        self.ask("postgres", "CREATE DATABASE victim TEMPLATE before")
-        return "victim"
-
-    def drop(self) -> None:
-        """Drop it."""
-        self.ask("postgres", "DROP DATABASE IF EXISTS victim WITH (FORCE)")
-
-    def command(self, *kill: str) -> list[str]:
-        """Return the words of a run that is killed, or with none of one that is not."""
-        program = [str(VICTIM), *kill] if kill else ["-m", "foundry.migrate"]
-        url = embedded.acquire(self.data).url("victim")
-        words = ["up", "--directory", str(self.folder), "--models", "nothing:MODELS"]
-        return [sys.executable, *program, *words, "--database", url, "--wait", "60", "--no-color"]
-
-    def run(self, *kill: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end, whichever it is."""
-        return subprocess.run(
-            self.command(*kill), capture_output=True, text=True, timeout=120, cwd=self.folder.parent
-        )
+    statements: int
+    seconds: float
+    shape: list[Row]
+    state: list[Row]
 
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    """A server of this module's own: its processes are killed."""
-    place = Path(tempfile.mkdtemp(prefix="fdry-", dir="/tmp"))
-    place.chmod(0o755)
-    folder = place / "migrations"
-    folder.mkdir()
-    (place / "nothing.py").write_text("MODELS = []\n")
-    for name, (atomic, steps) in FILES.items():
-        lines = [f"atomic = {atomic}", "", "", "def up(migrator, db):"]
-        lines += [f"    migrator.migrate(migrator.sql({step!r}))" for step in steps]
-        (folder / f"{name}.py").write_text("\n".join(lines) + "\n")
-    os.environ["FOUNDRY_DATA"] = str(place / "data")
-    try:
-        embedded.acquire(place / "data")
-        found = Bench(place / "data", folder)
-        found.ask("postgres", "CREATE DATABASE before")
-        found.ask("before", BEFORE)
-        yield found
-    finally:
-        del os.environ["FOUNDRY_DATA"]
-        embedded.release(place / "data")
-        embedded.stop(place / "data")
-        shutil.rmtree(place, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(bench: Bench) -> tuple[str, int]:
-    """What a run that nobody kills leaves, and how many statements it sends."""
-    bench.fresh()
-    ended = bench.run("0", "after", "client")
-    assert 0 == ended.returncode, ended.stderr
-    count = re.search(r"statements: (\d+)", ended.stderr)
+def undisturbed(bench: Bench, folder: Path, *words: str, code: int = 0) -> Undisturbed:
+    """Run a command in peace."""
+    began = time.monotonic()
+    ended = bench.run(*words[:1], folder, *words[1:], kill=(0, "before", "client"))
+    assert code == ended.code, ended.err
+    count = re.search(r"statements: (\d+)", ended.err)
     assert count is not None
-    assert [WANTED] == bench.ask("victim", SEEN)
-    return dump(bench.target("victim")), int(count[1])
+    return Undisturbed(
+        statements=int(count[1]),
+        seconds=time.monotonic() - began,
+        shape=bench.shape(),
+        state=bench.ask(STATE),
+    )
 
 
-def proves(bench: Bench, undisturbed: tuple[str, int]) -> None:
-    """One more run brings exactly what is wanted."""
-    again = bench.run()
-    assert 0 == again.returncode, again.stderr
-    assert [WANTED] == bench.ask("victim", SEEN)
-    assert undisturbed[0] == dump(bench.target("victim"))
+def agrees(bench: Bench, wanted: Undisturbed, where: str) -> None:
+    """Schema, rows and history are as if nobody had been killed."""
+    assert wanted.state == bench.ask(STATE), where
+    assert wanted.shape == bench.shape(), where
 
 
-@pytest.mark.parametrize("whom", ["client", "backend"])
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_every_statement(
-    bench: Bench, undisturbed: tuple[str, int], when: str, whom: str
+def boundaries(statements: int) -> Sequence[tuple[int, str]]:
+    """Return the places between statements: after one is before the next."""
+    return [(at, "before") for at in range(1, statements + 1)] + [(statements, "after")]
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """What is left to it; printed, so that it can be had again."""
+    seed = int(os.environ.get("FOUNDRY_KILL_SEED") or random.randrange(1 << 32))
+    print(f"FOUNDRY_KILL_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="module")
+def folder(bench: Bench) -> Path:
+    """The migrations."""
+    return bench.folder(FILES)
+
+
+@pytest.fixture(scope="module")
+def upwards(bench: Bench, folder: Path) -> Undisturbed:
+    """The way up."""
+    bench.fresh(BEFORE)
+    found = undisturbed(bench, folder, "up")
+    assert [(ROWS, ROWS, TOTAL, 2 * TOTAL)] == bench.ask(SUMS)
+    assert not [row for row in found.shape if row[0] == "index" and row[3] != "t t t"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def downwards(bench: Bench, folder: Path, upwards: Undisturbed) -> Undisturbed:
+    """The way back."""
+    bench.fresh(BEFORE)
+    before = bench.shape()
+    assert 0 == bench.run("up", folder).code
+    found = undisturbed(bench, folder, "down", "--to", "0001_rewrite")
+    assert before == found.shape
+    return found
+
+
+def reported(ended: Ended, where: str) -> None:
+    """Whoever lived was told in one line."""
+    assert "Traceback" not in ended.err, f"{where}: {ended.err}"
+    if ended.code > 0:
+        assert 1 == ended.err.count("error: "), f"{where}: {ended.err}"
+
+
+@pytest.mark.parametrize("whom", WHOM)
+def test_up_is_killed_at_every_statement(
+    bench: Bench, folder: Path, upwards: Undisturbed, whom: str
 ) -> None:
-    """Whoever dies, and whether the statement was run or not."""
-    for number in range(1, undisturbed[1] + 1):
-        bench.fresh()
-        ended = bench.run(str(number), when, whom)
-        assert ended.returncode != 0 or number == undisturbed[1], f"statement {number}"
-        assert "Traceback" not in ended.stderr, f"statement {number}: {ended.stderr}"
-        proves(bench, undisturbed)
+    """One more run brings what was wanted."""
+    for at, when in boundaries(upwards.statements):
+        where = f"{when} statement {at}"
+        bench.fresh(BEFORE)
+        ended = bench.run("up", folder, kill=(at, when, whom))
+        reported(ended, where)
+        again = bench.run("up", folder)
+        assert 0 == again.code, f"{where}: {again.err}"
+        agrees(bench, upwards, where)
 
 
-@pytest.mark.parametrize("whom", ["client", "backend"])
-def test_killed_at_any_moment(bench: Bench, undisturbed: tuple[str, int], whom: str) -> None:
+def test_down_is_killed_at_every_statement(
+    bench: Bench, folder: Path, downwards: Undisturbed, chance: random.Random
+) -> None:
+    """One more run brings back what was."""
+    for at, when in boundaries(downwards.statements):
+        whom = chance.choice(WHOM)
+        where = f"{whom} {when} statement {at}"
+        bench.fresh(BEFORE)
+        assert 0 == bench.run("up", folder).code
+        reported(bench.run("down", folder, "--to", "0001_rewrite", kill=(at, when, whom)), where)
+        again = bench.run("down", folder, "--to", "0001_rewrite")
+        # Killed when all was done: then there is nothing to go back to.
+        through = '"0001_rewrite" is not an applied migration' in again.err
+        assert 0 == again.code or through, f"{where}: {again.err}"
+        agrees(bench, downwards, where)
+
+
+@pytest.mark.parametrize("whom", WHOM)
+def test_up_is_killed_at_any_moment(
+    bench: Bench, folder: Path, upwards: Undisturbed, chance: random.Random, whom: str
+) -> None:
     """In the middle of statements, above all."""
-    seed = random.randrange(1 << 32)
-    chance = random.Random(seed)
-    for turn in range(100):
-        bench.fresh()
-        process = subprocess.Popen(
-            bench.command(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=bench.folder.parent,
-        )
-        time.sleep(chance.uniform(0.4, 2.5))
+    for turn in range(MOMENTS // 2):
+        bench.fresh(BEFORE)
+        run = bench.start("up", folder)
+        # Not a wait for anything: the moment itself.
+        time.sleep(chance.uniform(0, upwards.seconds))
         if whom == "client":
-            process.kill()
+            run.kill()
         else:
-            query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'foundry migrate'"
-            for (pid,) in bench.ask("victim", query):
-                with suppress(ProcessLookupError):
-                    os.kill(int(str(pid)), signal.SIGKILL)
-        process.wait(120)
-        try:
-            proves(bench, undisturbed)
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}, turn {turn}: {error}") from error
+            bench.kill_backends()
+        reported(run.ended(), f"turn {turn}")
+        again = bench.run("up", folder)
+        assert 0 == again.code, f"turn {turn}: {again.err}"
+        agrees(bench, upwards, f"turn {turn}")
+
+
+ADDS = [
+    "ALTER TABLE t ADD COLUMN m bigint NOT NULL DEFAULT 0",
+    "UPDATE t SET m = m + n",
+    "CREATE INDEX CONCURRENTLY t_m ON t (m)",
+    "ALTER TABLE t ADD CONSTRAINT t_n CHECK (n > 0) NOT VALID",
+    "ALTER TABLE t VALIDATE CONSTRAINT t_n",
+]
+UNIQUE = "CREATE UNIQUE INDEX CONCURRENTLY t_d ON t (d)"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_run_that_fails_is_killed_at_every_statement(
+    bench: Bench, kept: bool, chance: random.Random
+) -> None:
+    """Its steps stand or are undone; when the duplicates are gone it is as if none had been."""
+    before = ["UPDATE t SET n = n + 1"] if kept else ADDS
+    folder = bench.folder({"0001_unique": steps([*before, UNIQUE])})
+    bench.fresh(BEFORE)
+    wanted = undisturbed(bench, folder, "up")
+    double = f"UPDATE t SET d = 1 WHERE id = {ROWS}"
+    bench.fresh(BEFORE, double)
+    failing = undisturbed(bench, folder, "up", code=2)
+    for at, when in boundaries(failing.statements):
+        whom = chance.choice(WHOM)
+        where = f"{whom} {when} statement {at}"
+        bench.fresh(BEFORE, double)
+        reported(bench.run("up", folder, kill=(at, when, whom)), where)
+        if at % 4 == 0:
+            again = bench.run("up", folder)
+            assert 2 == again.code, f"{where}: {again.err}"
+            assert 'could not create unique index "t_d"' in again.err, where
+            assert failing.shape == bench.shape(), where
+        bench.ask("UPDATE t SET d = id")
+        again = bench.run("up", folder)
+        assert 0 == again.code, f"{where}: {again.err}"
+        agrees(bench, wanted, where)

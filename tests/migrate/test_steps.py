@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.differ import execute
 from support.migrations import rows, settings, up
+from support.sessions import holding
 
 from foundry.database import Target
 from foundry.errors import HistoryConflict, LockTimeout, MigrationError
@@ -184,3 +185,58 @@ def test_a_lock_that_is_never_given_keeps_what_was_done(empty: Target, directory
     assert ("0001_a",) == late()
     with Runner.opened(empty, settings(directory)) as runner:
         assert [State.APPLIED] == [s.state for s in runner.standings()]
+
+
+def test_a_backfill_that_fails_in_its_middle_goes_on_there(empty: Target, directory: Path) -> None:
+    """Its batches stand: none of their rows is changed twice."""
+    execute(
+        empty,
+        "CREATE TABLE t (id int PRIMARY KEY, n int CONSTRAINT c CHECK (n < 25))",
+        "INSERT INTO t SELECT i, 0 FROM generate_series(1, 30) AS i",
+        "UPDATE t SET n = 24 WHERE id = 25",
+    )
+    write(directory, "0001_a", "UPDATE t SET n = n + 1")
+
+    def filled() -> tuple[str, ...]:
+        with Runner.opened(empty, settings(directory, batch=10)) as runner:
+            return tuple(done.name for done in runner.up().done)
+
+    with pytest.raises(MigrationError, match="0 of its 1 steps and a part of step 1 stand"):
+        filled()
+    assert 20 == counted(empty, "SELECT count(*) FROM t WHERE n = 1")
+    execute(empty, "ALTER TABLE t DROP CONSTRAINT c")
+    assert ("0001_a",) == filled()
+    assert 29 + 25 == counted(empty, "SELECT sum(n) FROM t")
+
+
+def test_a_refusal_undoes_nothing(empty: Target, directory: Path) -> None:
+    """It says to restore the file, and what the file did must be there then."""
+    execute(empty, "CREATE TABLE t (id int)", "CREATE TABLE u (id int)")
+    last = "ALTER TABLE u ADD COLUMN m int"
+    write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", last)
+    with (
+        holding(empty, "LOCK TABLE u IN ACCESS SHARE MODE"),
+        pytest.raises(LockTimeout, match="1 of its 2 steps stand"),
+        Runner.opened(empty, settings(directory, wait=0.3)) as runner,
+    ):
+        runner.up()
+    write(directory, "0001_a", "ALTER TABLE t ADD COLUMN k int", last)
+    with pytest.raises(HistoryConflict):
+        up(empty, directory)
+    write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", last)
+    assert ("0001_a",) == up(empty, directory)
+
+
+def test_an_index_that_became_a_constraint_is_undone(empty: Target, directory: Path) -> None:
+    """It goes with the constraint, and the next run makes both."""
+    execute(empty, "CREATE TABLE t (id int)")
+    made = (
+        "CREATE UNIQUE INDEX CONCURRENTLY u ON t (id)",
+        "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX u",
+    )
+    write(directory, "0001_a", *made, "SELECT 1 / n FROM nowhere")
+    with pytest.raises(MigrationError, match="its steps before were undone"):
+        up(empty, directory)
+    write(directory, "0001_a", *made)
+    assert ("0001_a",) == up(empty, directory)
+    assert 1 == counted(empty, "SELECT count(*) FROM pg_constraint WHERE conname = 'u'")
