@@ -141,7 +141,7 @@ def _column(
 ) -> Column:
     oid, number, name, type_, not_null, constraint, valid, default, nodes = row[:9]
     identity, generated, collation, storage, compression, statistics, options = row[9:16]
-    comment, enum_namespace, enum = row[16:]
+    comment, enum_namespace, enum, checked = row[16:]
     identities, volatile = more
     sequence, sequence_options = identities.get((oid, number), ("", "")) if identity else ("", "")
     uses = NOTHING if default is None else reading.uses("default", oid, number)
@@ -169,6 +169,7 @@ def _column(
         enum=reading.place(enum_namespace, enum) if enum else None,
         sequence=None if uses is NOTHING else uses.drawn(),
         functions=tuple(sorted(uses.functions)),
+        checked=checked,
     )
 
 

@@ -168,6 +168,8 @@ class Column:
     """Requirements of a part that is optional."""
     functions: tuple[Key, ...] = carried(())
     """Functions, other than the server's, that the default calls."""
+    checked: bool = carried(False)
+    """True when its type is a domain that refuses values."""
 
     @property
     def key(self) -> Key:

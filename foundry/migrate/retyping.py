@@ -18,7 +18,7 @@ _SAME_BYTES = frozenset(
 )
 _GROWING = frozenset({"character varying", "bit varying"})
 _TIMESTAMPS = frozenset({"timestamp without time zone", "timestamp with time zone"})
-_PRECISE = _TIMESTAMPS | {"time without time zone", "time with time zone"}
+_PRECISE = _TIMESTAMPS | {"time without time zone", "time with time zone", "interval"}
 _VECTORS = frozenset({"vector", "halfvec", "sparsevec"})
 
 

@@ -72,7 +72,7 @@ def _is_rewriting_column(step: Step, context: Context) -> bool:
     if not isinstance(column, Column):
         return False
     drawn = bool(column.default) and (column.volatile or column.sequence is not None)
-    return bool(column.identity) or (drawn and not column.generated)
+    return bool(column.identity) or column.checked or (drawn and not column.generated)
 
 
 def _is_required_column(step: Step, context: Context) -> bool:
@@ -164,7 +164,7 @@ RULES = (
         work=Work.REWRITE,
         applies=_is_rewriting_column,
         effect=_ANEW,
-        advice="add a plain column, fill the rows in batches, then add the default or identity",
+        advice="add a plain column, fill it in batches, then add the default, identity or check",
     ),
     Rule(
         id="required column",

@@ -13,7 +13,14 @@ SELECT a.attrelid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
        END AS collation,
        CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END AS storage,
        a.attcompression, coalesce(a.attstattarget, -1), a.attoptions, d.description,
-       en.nspname, e.typname
+       en.nspname, e.typname,
+       t.typtype = 'd' AND EXISTS (
+         WITH RECURSIVE below (oid, base, required) AS (
+           SELECT t.oid, t.typbasetype, t.typnotnull
+           UNION ALL SELECT b.oid, b.typbasetype, b.typnotnull
+           FROM below JOIN pg_catalog.pg_type AS b ON b.oid = below.base)
+         SELECT FROM below LEFT JOIN pg_catalog.pg_constraint AS k ON k.contypid = below.oid
+         WHERE below.required OR k.oid IS NOT NULL) AS checked
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
