@@ -267,12 +267,12 @@ def observed(change: Change, target: Target, rows: int, folder: Path | None) -> 
         took = time.perf_counter() - began
         load = os.getloadavg()[0]
         time.sleep(_AFTER)
-        idle = clients.waits(start, began)
-        waits = clients.waits(began, time.perf_counter())
+        ended = time.perf_counter()
+    # Behind the block: what is computed while clients run would keep them waiting.
     return Seen(
         took=took,
-        before=idle[0].seconds,
-        waits=tuple(waits[:3]),
+        before=clients.waits(start, began)[0].seconds,
+        waits=tuple(clients.waits(began, ended)[:3]),
         errors=clients.errors(),
         wrong=clients.wrong(target, rows),
         load=load,

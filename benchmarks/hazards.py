@@ -21,10 +21,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from diff import databases
+from diff import databases, url_of
 
 from foundry import embedded
 from foundry.database import resolve
@@ -153,7 +153,7 @@ def main() -> None:
     server = resolve(options.database or embedded.acquire().url())
     verdicts = []
     with databases(server, _DATABASE):
-        target = replace(server, dbname=_DATABASE)
+        target = resolve(url_of(server, _DATABASE))
         version = prepared(target)
         for case, rules in zip(CASES, squawked(options.squawk, version), strict=True):
             if version >= case.since:

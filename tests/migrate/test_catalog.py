@@ -226,6 +226,21 @@ def test_a_default_tells_its_sequence_and_whether_rows_differ(database: Counting
     }
 
 
+def test_a_column_tells_whether_its_domain_refuses_values(database: Counting) -> None:
+    """By a check or NOT NULL, its own or that of a domain below; another domain refuses none."""
+    found = columns(
+        read(
+            database,
+            "CREATE DOMAIN free AS int",
+            "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
+            "CREATE DOMAIN required AS free NOT NULL",
+            "CREATE DOMAIN above AS positive DEFAULT 1",
+            "CREATE TABLE t (a int, b free, c positive, d required, e above, f positive[])",
+        )
+    )
+    assert ["c", "d", "e"] == [c.name for c in found.values() if c.checked]
+
+
 def test_an_identity_column_has_its_sequence_inside(database: Counting) -> None:
     """The sequence is no object of its own."""
     found = read(

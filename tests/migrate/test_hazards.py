@@ -37,7 +37,7 @@ from support.measured import (
 from foundry.database import Target
 from foundry.migrate.hazards import file_locks, file_losses, locks, losses, warnings
 from foundry.migrate.modes import CONFLICTS, Mode, Work
-from foundry.migrate.objects import Table
+from foundry.migrate.objects import Sequence, Table
 from foundry.migrate.retyping import retyping
 from foundry.migrate.rules import RULES, Context
 from foundry.migrate.steps import Step
