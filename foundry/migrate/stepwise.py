@@ -64,6 +64,7 @@ def run(steps: Sequence[Collected], course: Course) -> None:
         take_back(course)
         noted = course.journal.read()
     refuse_changed(steps, noted, course.file)
+    _refuse_unnamed(steps, course)
     for step in steps:
         before = noted.get(step.ordinal)
         if before is not None and before.digest != step.digest:
@@ -83,6 +84,18 @@ def refuse_changed(
                 f'step {ordinal} of "{file.name}" was done by an earlier run that did not come to '
                 f"its end, and was edited since: restore it; steps behind it may be edited"
             )
+
+
+def _refuse_unnamed(steps: Sequence[Collected], course: Course) -> None:
+    """Refuse an index whose name the server would choose: another one each time."""
+    for step in steps:
+        if step.operation.fn.__name__ == "sql":
+            made = read(statements(step, course.database)[0]).creates_index
+            if made is not None and made.name is None:
+                raise MigrationError(
+                    f"{course.what(step)} makes an index without a name: give it one, or a run "
+                    f"that is cut short there leaves one that no other finds"
+                )
 
 
 def take_back(course: Course) -> bool:

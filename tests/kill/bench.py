@@ -192,7 +192,22 @@ class Bench:
         self, verb: str, folder: Path, *words: str, kill: Kill | None = None, url: str = ""
     ) -> Ended:
         """Run a command to its end, whichever it is."""
-        return self.start(verb, folder, *words, kill=kill, url=url).ended()
+        ended = self.start(verb, folder, *words, kill=kill, url=url).ended()
+        if kill is not None and kill[0] and kill[2] == "backend":
+            self.reset()
+        return ended
+
+    def reset(self, seconds: float = 10) -> None:
+        """Wait until the server has seen that a process of it was killed, and ended the others.
+
+        One that was at its end by itself when it was killed is not seen.
+        """
+        deadline = time.monotonic() + seconds
+        with suppress(psycopg2.Error):
+            while time.monotonic() < deadline:
+                self.sessions[0].cursor().execute("SELECT")
+                time.sleep(0.005)
+        self.leave()
 
     def asked(self, question: object, seconds: float = 60) -> int:
         """Have the nest answer."""
@@ -210,10 +225,13 @@ class Bench:
         return [int(str(pid)) for (pid,) in self.ask(query)]
 
     def kill_backends(self) -> None:
-        """Kill the server processes of migrations."""
-        for pid in self.backends():
+        """Kill the server processes of migrations, if there are any."""
+        pids = self.backends()
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if pids:
+            self.reset()
 
     def end(self) -> None:
         """End what was started."""

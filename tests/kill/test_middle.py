@@ -57,7 +57,9 @@ def test_the_server_is_restarted(bench: Bench, closed: Gate, how: signal.Signals
     closed.reached()
     pid_file = bench.server.cluster / "postmaster.pid"
     os.kill(int(pid_file.read_text().split()[0]), how)
-    goes_on(closed, run.ended(), 2, "(connection|server)")
+    ended = run.ended()
+    bench.reset()
+    goes_on(closed, ended, 2, "(connection|server)")
 
 
 def test_the_statement_is_cancelled(bench: Bench, closed: Gate) -> None:

@@ -240,3 +240,12 @@ def test_an_index_that_became_a_constraint_is_undone(empty: Target, directory: P
     write(directory, "0001_a", *made)
     assert ("0001_a",) == up(empty, directory)
     assert 1 == counted(empty, "SELECT count(*) FROM pg_constraint WHERE conname = 'u'")
+
+
+def test_an_index_without_a_name_is_refused(empty: Target, directory: Path) -> None:
+    """Before the first step: after a crash the next run would make a second one."""
+    execute(empty, "CREATE TABLE t (n int)")
+    write(directory, "0001_a", "UPDATE t SET n = 1", "CREATE INDEX CONCURRENTLY ON t (n)")
+    match = "step 2 of 2 .* an index without a name: .*; nothing of it was kept"
+    with pytest.raises(MigrationError, match=match):
+        up(empty, directory)
