@@ -62,6 +62,12 @@ class NoScratch(FoundryError):
 class LockTimeout(FoundryError):
     """Another session held a lock for longer than one may wait."""
 
+    def __init__(self, happened: str, remedy: str = "") -> None:
+        """Keep what happened and what to do apart, for who puts something between them."""
+        super().__init__(f"{happened}; {remedy}" if remedy else happened)
+        self.happened = happened
+        self.remedy = remedy
+
 
 class HistoryConflict(Refused):
     """Files and history contradict each other: edited, missing, doubled or out of order."""

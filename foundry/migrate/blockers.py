@@ -123,8 +123,8 @@ def timed_out(what: str, wait: float, blockers: Sequence[Blocker]) -> LockTimeou
     ways = " or ".join(blocker.remedy for blocker in blockers[:_SHOWN])
     end = f"end that ({ways})" if ways else "look into pg_stat_activity for who holds it"
     return LockTimeout(
-        f"{what} waited {wait:g} s for a lock{who}; wait for it to end, {end}, or give --wait "
-        f"more seconds, and run it again"
+        f"{what} waited {wait:g} s for a lock{who}",
+        f"wait for it to end, {end}, or give --wait more seconds, and run it again",
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -21,6 +21,8 @@ from foundry.migrate.history import State
 from foundry.migrate.project import Project, load
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.runner import Outcome, Runner
+from foundry.migrate.settings import LONGEST
+from foundry.migrate.showing import shown
 from foundry.migrate.verify import Level, relations, verify
 
 
@@ -59,6 +61,7 @@ def _run(options: argparse.Namespace) -> int:
         directory=options.directory,
         table=options.table,
         wait=options.wait,
+        pause=options.pause,
         config=options.config,
     )
     target = resolve(options.database)
@@ -69,18 +72,27 @@ def _run(options: argparse.Namespace) -> int:
     return verb(call)
 
 
-def _opened(call: _Call) -> Any:
-    return Runner.opened(call.target, call.project.settings, report=call.say)
+@contextmanager
+def _opened(call: _Call) -> Iterator[Runner]:
+    with (
+        shown(call.console, quiet=call.options.quiet, lines_of_json=call.json) as progress,
+        Runner.opened(
+            call.target, call.project.settings, report=call.say, progress=progress
+        ) as runner,
+    ):
+        yield runner
 
 
 def _status(call: _Call) -> int:
     with _opened(call) as runner:
-        standings, progress = runner.standings(), runner.progress()
+        standings, progress, begun = runner.standings(), runner.progress(), runner.begun()
     if call.json:
-        _emit(printing.status_values(standings, progress))
+        _emit(printing.status_values(standings, progress, begun))
     else:
         printing.print_status(call.console, standings, progress)
-    behind = any(p.pending for p in progress)
+        for file in begun:
+            say(call.console, file.told)
+    behind = any(p.pending for p in progress) or begun
     return 1 if behind or any(s.state is State.PENDING for s in standings) else 0
 
 
@@ -111,11 +123,13 @@ def _preview(call: _Call, runner: Runner) -> int:
     )
     steps = [(s.file.name, runner.recorded(s) if call.options.sql else ()) for s in plan]
     behind = [p for p in runner.progress() if p.pending]
+    begun = {b.name: b for b in runner.begun()}
     if call.json:
         _emit(
             {
                 "externals": [{"name": p.name, "sql": list(statements(p))} for p in behind],
                 "pending": [{"name": name, "sql": list(sql)} for name, sql in steps],
+                "begun": [b.values() for b in begun.values()],
             }
         )
         return 0
@@ -123,9 +137,9 @@ def _preview(call: _Call, runner: Runner) -> int:
         call.say(f"would bring the {progress.name} tables to step {(progress.known or 0) - 1}")
         for statement in statements(progress) if options.sql else ():
             print(statement.rstrip(";") + ";", end="\n\n")
-    for name, shown in steps:
-        call.say(f"would apply {name}")
-        for statement in shown:
+    for name, texts in steps:
+        call.say(f"would apply {name}" if name not in begun else begun[name].told)
+        for statement in texts:
             print(statement, end="\n\n")
     if options.sql and steps:
         call.say("applied by hand, these are then recorded with: python -m foundry.migrate stamp")
@@ -234,8 +248,8 @@ def _finish(call: _Call, outcome: Outcome, verb: str) -> None:
 
 
 def _emit(value: object) -> None:
-    json.dump(value, sys.stdout, indent=2)
-    print()
+    # One line, so that what comes before it, progress of long steps, can be read line by line.
+    print(json.dumps(value))
 
 
 def _common(*, default: Any) -> argparse.ArgumentParser:
@@ -260,11 +274,15 @@ def _common(*, default: Any) -> argparse.ArgumentParser:
     add("--table", metavar="NAME", default=value(None), help="history table")
     add("--dev-url", metavar="URL", default=value(None),
         help="server for throw-away databases (default: the same or the embedded one)")  # fmt: skip
-    add("--wait", metavar="SECONDS", type=_wait, default=value(None),
-        help="how long to wait for another run (default: 600)")  # fmt: skip
+    add("--wait", metavar="SECONDS", type=_seconds, default=value(None),
+        help="how long any one wait may take: for another run, for the locks of a file, of a "
+        "step, or of a batch (default: 600)")  # fmt: skip
+    add("--pause", metavar="SECONDS", type=_seconds, default=value(None),
+        help="between batches of an UPDATE in a file with atomic = False (default: 0)")  # fmt: skip
     add("--config", metavar="FILE", default=value(None),
         help="ini file with a [foundry] section (default: setup.cfg)")  # fmt: skip
-    add("--json", action="store_true", default=value(False), help="print JSON")
+    add("--json", action="store_true", default=value(False),
+        help="print JSON, an object a line: progress of long steps, the result last")  # fmt: skip
     add("--no-color", action="store_true", default=value(False), help="also NO_COLOR")
     add("-q", "--quiet", action="store_true", default=value(False), help="print results only")
     add("-v", "--verbose", action="store_true", default=value(False),
@@ -272,10 +290,13 @@ def _common(*, default: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _wait(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of seconds: write one, as 2.5')
     return seconds
 
 

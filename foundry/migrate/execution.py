@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from peewee import PostgresqlDatabase
-from playhouse.migrate import SchemaMigrator
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
-from foundry.migrate import lock, stepwise
+from foundry.migrate import lock, session, stepwise
 from foundry.migrate.collecting import Collected, collect
 from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import History
+from foundry.migrate.limits import Limited
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.stepwise import Course
-from foundry.migrate.watching import Progress
-
-# A file may have changed these for its own session (pg_dump's output sets search_path);
-# what comes after it starts as the first one did. Dollar quoting aside, every literal we
-# send relies on standard_conforming_strings, and the driver reads no other DateStyle. Rows that
-# row security hides would be in nobody's way and in no maximum: the server refuses instead.
-SESSION = (
-    "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
-    " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
-    " SET row_security = off;"
-    # What a client that was killed has begun ends soon, and its locks with it; a server on
-    # Windows cannot look, and refuses the setting.
-    " SELECT pg_catalog.set_config('client_connection_check_interval', '1s', false)"
-    " WHERE pg_catalog.version() !~* 'windows|mingw|msvc|visual c'"
-)
+from foundry.migrate.watching import WORKING, Progress, following
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +46,7 @@ class Ground:
     settings: Settings
     history: History
     report: Callable[[str], None]
-    progress: Callable[[str, Progress], None]
+    progress: Callable[[str, Progress | None], None]
 
 
 def load(file: MigrationFile, way: str, database: PostgresqlDatabase) -> Work:
@@ -92,47 +79,71 @@ def execute(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         _whole(work, ground, finish)
     else:
         _by_steps(work, ground, finish)
-    ground.database.execute_sql(SESSION)
+    session.begin(ground.database, wait=ground.settings.wait)
 
 
 def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
-    file, database = work.file, ground.database
-    migrator = SchemaMigrator.from_database(database)
-    ended = False
+    database = ground.database
+    migrator = Limited(database)
+    ended: list[bool] = []
 
     def attempt() -> None:
-        nonlocal ended
         before = _transaction(database)
         try:
             work.function(migrator, database)
         except BaseException:
-            ended = _idle(database)
+            ended.append(_idle(database))
             raise
-        ended = _idle(database) or _transaction(database) != before
-        if ended:
+        ended.append(_idle(database) or _transaction(database) != before)
+        if ended[-1]:
             raise MigrationError(
-                f'"{file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or say '
-                f"atomic = False; what it did before them stands"
+                f'"{work.file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or '
+                f"say atomic = False; what it did before them stands"
             )
-        database.execute_sql(SESSION)
+        session.begin(database, wait=ground.settings.wait)
         finish()
 
-    try:
+    with _failing(work, ended), _shown(ground, f'"{work.file.name}"'):
         retried(
             attempt,
             database=database,
             target=ground.target,
-            what=f'"{file.name}"',
+            what=f'"{work.file.name}"',
             wait=ground.settings.wait,
             report=ground.report,
         )
+
+
+@contextmanager
+def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
+    """Say of what fails in a file that is run whole what stands of it."""
+    name, file = f'"{work.file.name}"', work.file
+    try:
+        yield
+    except LockTimeout as error:
+        raise LockTimeout(f"{error.happened}; nothing of it was kept", error.remedy) from error
+    except MigrationError as error:
+        if name in str(error):
+            raise
+        raise MigrationError(
+            f"{name} {work.way} failed, nothing of it was kept: {error}"
+        ) from error
     except (FoundryError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
-        kept = "its earlier steps stand" if ended else "nothing of it was kept"
-        raise MigrationError(
-            f'"{file.name}" {work.way} failed, {kept}: {told(error, file)}'
-        ) from error
+        kept = "its earlier steps stand" if any(ended) else "nothing of it was kept"
+        raise MigrationError(f"{name} {work.way} failed, {kept}: {told(error, file)}") from error
+
+
+@contextmanager
+def _shown(ground: Ground, what: str) -> Iterator[None]:
+    pid = ground.database.connection().info.backend_pid
+    ground.progress(what, WORKING)
+    try:
+        with following(ground.target, pid, progress=lambda seen: ground.progress(what, seen)):
+            yield
+    finally:
+        ground.progress(what, None)
 
 
 def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
@@ -151,11 +162,20 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         stepwise.run(work.steps, course)
     except (HistoryConflict, KeyboardInterrupt):
         raise
+    except KeyboardInterrupt:
+        _tell(work, course)
+        raise
+    except LockTimeout as error:
+        kept = _afterwards(error, work, course)
+        raise LockTimeout(f"{error.happened}; {kept}", error.remedy) from error
     except (Exception, SystemExit) as error:
         said = str(error) if isinstance(error, FoundryError) else told(error)
+        happened, _, remedy = said.partition("; ")
+        if f'"{file.name}"' not in said:
+            happened = f'"{file.name}" {work.way} failed: {happened}'
         kept = _afterwards(error, work, course)
         failed = type(error) if isinstance(error, FoundryError) else MigrationError
-        raise failed(f'"{file.name}" {work.way} failed: {said}; {kept}') from error
+        raise failed("; ".join(filter(None, (happened, kept, remedy)))) from error
     with ground.database.atomic():
         finish()
 
@@ -180,6 +200,18 @@ def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
         f"{done} of its {len(work.steps)} steps{part} stand, and the next {work.way} goes on with "
         f"step {done + 1}"
     )
+
+
+def _tell(work: Work, course: Course) -> None:
+    """Report what stands, if the session can still be asked; the reason is told by others."""
+    with suppress(Exception):
+        noted = course.journal.read().values()
+        done, partly = sum(n.done for n in noted), any(n.text and not n.done for n in noted)
+        if (done or partly) and not any(n.undoing for n in noted):
+            course.report(
+                f'{done} of the {len(work.steps)} steps of "{work.file.name}" stand, and the next '
+                f"{work.way} goes on with step {done + 1}{', in its middle' if partly else ''}"
+            )
 
 
 def _idle(database: PostgresqlDatabase) -> bool:

@@ -17,6 +17,16 @@ _ADVICE = {
     "default_transaction_read_only",
     "53200": "; raise max_locks_per_transaction of the server, or run one command at a time",
     "53100": "; free space on the server and run it again",
+    "55P03": "; another session holds the lock: end that (pg_stat_activity has it), or give --wait "
+    "more seconds",
+    "57014": "; somebody ended the statement: run it again",
+    "23502": "; correct the rows that are in the way and run it again",
+    "23503": "; correct or delete the rows that are in the way and run it again",
+    "23505": "; correct or delete the rows that have the same and run it again",
+    "23514": "; correct or delete the rows that are in the way and run it again",
+    "23P01": "; correct or delete the rows that are in the way and run it again",
+    "25001": "; hand it to migrator.migrate by itself, in a file with atomic = False",
+    "2D000": "; hand it to migrator.migrate by itself, in a file with atomic = False",
     "57P01": "; the server ended the connection: run it again",
 }
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from foundry.console import cell, printable
 from foundry.migrate import difference
+from foundry.migrate.begun import Begun
 from foundry.migrate.difference import Detail, Entry
 from foundry.migrate.externals import Progress
 from foundry.migrate.hazards import file_locks, file_losses, longest, warnings
@@ -207,7 +208,9 @@ def written_values(written: Written, found: Proposal | None) -> dict[str, Any]:
     }
 
 
-def status_values(standings: Sequence[Standing], progress: Sequence[Progress]) -> dict[str, Any]:
+def status_values(
+    standings: Sequence[Standing], progress: Sequence[Progress], begun: Sequence[Begun]
+) -> dict[str, Any]:
     """Return the status as JSON values."""
     return {
         "externals": [
@@ -224,6 +227,7 @@ def status_values(standings: Sequence[Standing], progress: Sequence[Progress]) -
             }
             for s in standings
         ],
+        "begun": [file.values() for file in begun],
     }
 
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from peewee import DeferredForeignKey, Model
 
@@ -20,7 +21,7 @@ from foundry.migrate.failure import told
 from foundry.migrate.settings import Settings
 
 DEFAULT_MODELS = "foundry.schema"
-_KEYS = ("models", "directory", "table", "wait", "options")
+_KEYS = ("models", "directory", "table", "wait", "batch", "pause", "options")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def load(
     directory: str | Path | None = None,
     table: str | None = None,
     wait: float | None = None,
+    pause: float | None = None,
     config: str | Path | None = None,
 ) -> Project:
     """Return the project these options and a `[foundry]` section describe; options win.
@@ -70,19 +72,15 @@ def load(
     folder = Path(named or (_packaged_folder() if own else "migrations"))
     is_packaged = own and folder == _packaged_folder()
     history = "foundry_migration" if is_packaged else "schema_migration"
-    if wait is None:
-        wait = _seconds(section.get("wait", "600"))
-    return Project(
-        models=spec,
-        schema=schema,
-        settings=Settings(
-            directory=folder,
-            table=table or section.get("table") or history,
-            externals=schema.externals,
-            options=frozenset(section.get("options", "").replace(",", " ").split()),
-            wait=wait,
-        ),
+    chosen = Settings(
+        directory=folder,
+        table=table or section.get("table") or history,
+        externals=schema.externals,
+        options=frozenset(section.get("options", "").replace(",", " ").split()),
     )
+    options = {"wait": wait, "pause": pause}
+    given = _numbers(section) | {k: v for k, v in options.items() if v is not None}
+    return Project(models=spec, schema=schema, settings=replace(chosen, **given))
 
 
 def _section(config: str | Path | None) -> dict[str, str]:
@@ -110,14 +108,23 @@ def _section(config: str | Path | None) -> dict[str, str]:
     return section
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise DeclarationError(f'"{text}" is not a number of seconds')
-    return seconds
+def _numbers(section: Mapping[str, str]) -> dict[str, Any]:
+    """Return the section's numbers; what range they may be in, the settings know."""
+    wanted: dict[str, tuple[type, str]] = {
+        "wait": (float, "a number of seconds: write one, as 2.5"),
+        "pause": (float, "a number of seconds: write one, as 2.5"),
+        "batch": (int, "a number of rows: write one from 1, as 5000"),
+    }
+    found = {}
+    for key, (number, remedy) in wanted.items():
+        if key in section:
+            try:
+                found[key] = number(section[key])
+            except ValueError:
+                raise DeclarationError(
+                    f'[foundry]: "{key}" is "{section[key]}", not {remedy}'
+                ) from None
+    return found
 
 
 def _stated(options: Mapping[str, object], section: Mapping[str, str]) -> None:

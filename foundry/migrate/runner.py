@@ -15,9 +15,10 @@ from playhouse.migrate import SchemaMigrator
 from foundry import requirements
 from foundry.database import Target, open_connection
 from foundry.errors import DataLoss, DeclarationError, HistoryConflict, MigrationError
-from foundry.migrate import externals, history, lock
+from foundry.migrate import externals, history, lock, session
+from foundry.migrate.begun import Begun, begun, refuse_gone, remaining
 from foundry.migrate.collecting import recorded
-from foundry.migrate.execution import SESSION, Ground, Work, execute, load
+from foundry.migrate.execution import Ground, Work, execute, load
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
@@ -25,9 +26,11 @@ from foundry.migrate.pooling import require_direct
 from foundry.migrate.preflight import group_of, refuse_rows
 from foundry.migrate.readiness import require_ready
 from foundry.migrate.settings import Settings
+from foundry.migrate.stepwise import refuse_changed
 from foundry.migrate.watching import Progress
 
 Report = Callable[[str], None]
+Shown = Callable[[str, "Progress | None"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +74,9 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         settings: Settings,
         *,
         report: Report,
-        progress: Callable[[str, Progress], None],
+        progress: Shown,
     ) -> None:
-        database.execute_sql(SESSION)
+        session.begin(database, wait=settings.wait)
         namespace = history.namespace(database, settings.table)
         super().__init__(database, str(settings.directory), settings.table, schema=namespace)
         # Only the history has a fixed place; what files name is found by the search_path.
@@ -92,12 +95,12 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         settings: Settings,
         *,
         report: Report = lambda line: None,
-        progress: Callable[[str, Progress], None] = lambda what, seen: None,
+        progress: Shown = lambda what, seen: None,
     ) -> Iterator[Runner]:
         """Yield a runner on a direct connection of its own; closes it at the end.
 
-        `report` gets lines; `progress` what a long step is, and how far; it may be called in
-        another thread.
+        `report` gets lines; `progress` what is being done and how far it is, and None when it is
+        over; both may be called in another thread.
         """
         database = _Direct(target)
         database.connect()
@@ -142,6 +145,11 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             if f.head.requires and f.name not in entries
         }
 
+    def begun(self) -> tuple[Begun, ...]:
+        """Return the files that an earlier run began and did not finish."""
+        standings = {s.file.name: s for s in self.standings()}
+        return tuple(begun(self.history.begun(), standings, self.database))
+
     def progress(self) -> tuple[externals.Progress, ...]:
         """Return how far the tables of other packages are."""
         return tuple(externals.progress(self.database, e) for e in self.settings.externals)
@@ -171,6 +179,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
                     self._require_ready([s.file for s in plan])
             # What is only recorded may be another tool's, and need not be ours to run.
             works = [(s, None if fake else load(s.file, "up", self.database)) for s in plan]
+            self._refuse_changed([work for _, work in works if work])
             brought = () if fake else self._bring_forward()
             done = []
             for standing, work in works:
@@ -192,6 +201,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             if plan:
                 self._require_ready([])
             works = [load(s.file, "down", self.database) for s in plan]
+            self._refuse_changed(works)
             done = [self._revert(work) for work in works]
         return Outcome(done=tuple(done))
 
@@ -205,6 +215,11 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Return the files `up` would apply, in order; refuses what `up` refuses."""
         standings = self.standings()
         plan = self._plan(standings, target, fake=False)
+        self._refuse_begun(standings, "up")
+        noted = self.history.begun()
+        self._refuse_changed(
+            [load(s.file, "up", self.database) for s in plan if s.file.name in noted]
+        )
         self._late(plan, standings, allowed=force_order)
         refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
         # Rows that are in the way of later ones may be what the first ones correct.
@@ -216,7 +231,13 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         refuse_rows(self.database, group_of(standing.file, [s.file for s in plan]))
 
     def recorded(self, standing: Standing) -> tuple[str, ...]:
-        """Return the SQL a file hands to `migrator.migrate`, without running any of it."""
+        """Return the SQL a file hands to `migrator.migrate`, without running any of it.
+
+        Of a file that stands in the middle of `up`, that of the steps that are left.
+        """
+        steps = self.history.begun().get(standing.file.name)
+        if steps:
+            return remaining(standing.file, steps, self.database)
         work = load(standing.file, "up", self.database)
         return recorded(work.function, self.database, standing.file.name)
 
@@ -268,15 +289,19 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
     def _refuse_begun(self, standings: Sequence[Standing], way: str) -> None:
         """Refuse to go one way while a file stands in the middle of the other."""
-        names = {s.file.name for s in standings}
+        files = {s.file.name: s.file for s in standings}
         for name, steps in sorted(self.history.begun().items()):
-            if name not in names:
-                raise HistoryConflict(f'"{name}" was begun and its file is not there: restore it')
+            refuse_gone(name, next(iter(steps.values())).way, files.get(name))
             if any(noted.way != way for noted in steps.values()):
                 other = "down" if way == "up" else "up"
                 raise HistoryConflict(
                     f'"{name}" stands in the middle of {other}: run {other} again first'
                 )
+
+    def _refuse_changed(self, works: Sequence[Work]) -> None:
+        noted = self.history.begun()
+        for work in works:
+            refuse_changed(work.steps, noted.get(work.file.name, {}), work.file)
 
     def _require_ready(self, files: Sequence[MigrationFile]) -> None:
         notes = require_ready(

@@ -6,8 +6,8 @@ cannot has a row that says it began, and is looked for by what it makes before i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,15 +18,22 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import batches, leftovers
 from foundry.migrate.collecting import Collected, statements
+from foundry.migrate.constraints import read_constraint, rest_of
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Journal, Noted
+from foundry.migrate.instant import is_instant
+from foundry.migrate.limits import limited
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.statements import Statement, read
 from foundry.migrate.undoing import undone
-from foundry.migrate.watching import Progress, watching
+from foundry.migrate.watching import WORKING, Progress, following, sqlstate, watching
 
 T = TypeVar("T")
+
+# What the server says, in active_sql_transaction and invalid_transaction_termination, of a
+# statement that must stand alone although its text does not show it.
+_STANDS_ALONE = frozenset({"25001", "2D000"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +44,28 @@ class Course:
     target: Target
     settings: Settings
     report: Callable[[str], None]
-    progress: Callable[[str, Progress], None]
+    progress: Callable[[str, Progress | None], None]
     file: MigrationFile
     journal: Journal
     total: int
 
+    @property
+    def pid(self) -> int:
+        """The server's process of the session."""
+        return int(self.database.connection().info.backend_pid)
+
     def what(self, step: Collected) -> str:
         """Return the step as messages name it."""
         return f'step {step.ordinal} of {self.total} of "{self.file.name}"'
+
+    @contextmanager
+    def shown(self, step: Collected) -> Iterator[None]:
+        """Say that the step is being done, and when it is over."""
+        self.progress(self.what(step), WORKING)
+        try:
+            yield
+        finally:
+            self.progress(self.what(step), None)
 
     def note(
         self, step: Collected, statements: Sequence[str], *, done: bool, text: str = ""
@@ -70,7 +91,8 @@ def run(steps: Sequence[Collected], course: Course) -> None:
         if before is not None and before.digest != step.digest:
             before = None
         if before is None or not before.done:
-            _do(step, before, course)
+            with course.shown(step):
+                _do(step, before, course)
 
 
 def refuse_changed(
@@ -79,7 +101,7 @@ def refuse_changed(
     """Raise HistoryConflict when a step that was begun is another one now, or gone."""
     digests = {step.ordinal: step.digest for step in steps}
     for ordinal, before in sorted(noted.items()):
-        if digests.get(ordinal) != before.digest and before.stands:
+        if digests.get(ordinal) != before.digest and before.stands and not before.undoing:
             raise HistoryConflict(
                 f'step {ordinal} of "{file.name}" was done by an earlier run that did not come to '
                 f"its end, and was edited since: restore it; steps behind it may be edited"
@@ -118,9 +140,17 @@ def take_back(course: Course) -> bool:
 def _do(step: Collected, before: Noted | None, course: Course) -> None:
     texts = statements(step, course.database)
     found = [read(text) for text in texts]
+    single = len(texts) == 1 and found[0].count == 1
     if all(statement.transactional for statement in found):
-        _together(step, before, texts, found, course)
-    elif len(texts) == 1 and found[0].count == 1:
+        try:
+            _together(step, before, texts, found, course)
+            return
+        except psycopg2.Error as error:
+            if sqlstate(error) not in _STANDS_ALONE:
+                raise
+        if single:
+            course.report(f"{course.what(step)} runs outside of a transaction: it has to")
+    if single:
         _alone(step, before, texts[0], found[0], course)
     else:
         raise MigrationError(
@@ -141,22 +171,50 @@ def _together(
     update = found[0].update if len(found) == 1 else None
     if update is not None:
         noted = before.text or None if before else None
-        planned = batches.plan_batches(course.database, update, note=noted)
+        planned = _retried(
+            step, course, lambda: batches.plan_batches(course.database, update, note=noted)
+        )
         if isinstance(planned, batches.Batches):
             _in_batches(step, planned, texts, course)
             return
         course.report(f"{course.what(step)} runs whole: {planned.reason}")
 
+    texts, found = _left(step, texts, found, course)
+
     def attempt() -> None:
         for text in texts:
-            course.database.cursor().execute(text)
+            with limited(course.database, instant=is_instant(text)):
+                course.database.cursor().execute(text)
         course.note(step, texts, done=True)
 
-    if all(statement.patient for statement in found):
+    if found and all(statement.patient for statement in found):
+        course.database.execute_sql("SET lock_timeout = 0")
         with _watched(course.what(step), course), course.database.atomic():
             attempt()
     else:
-        _retried(step, course, attempt)
+        what = course.what(step)
+        with following(
+            course.target, course.pid, progress=lambda seen: course.progress(what, seen)
+        ):
+            _retried(step, course, attempt)
+
+
+def _left(
+    step: Collected, texts: Sequence[str], found: Sequence[Statement], course: Course
+) -> tuple[Sequence[str], Sequence[Statement]]:
+    """Return what is still to be run of a step, where it adds a constraint that is there."""
+    made = read_constraint(texts[0]) if len(texts) == 1 else None
+    if made is None:
+        return texts, found
+    rest = _retried(step, course, lambda: rest_of(course.database, made))
+    if rest is None:
+        return texts, found
+    course.report(
+        f'{course.what(step)}: constraint "{made.name}" is there already'
+        + (" and is validated" if rest else "")
+    )
+    # Nothing else is noted, so nothing else would be undone: another tool made it.
+    return ((rest,), (read(rest),)) if rest else ((), ())
 
 
 def _in_batches(
@@ -170,7 +228,10 @@ def _in_batches(
         pause=course.settings.pause,
         save=lambda note: course.note(step, texts, done=False, text=note),
         progress=lambda passed, total: course.progress(
-            what, Progress(phase="filling", done=passed, total=total, unit="rows")
+            what,
+            Progress(
+                phase="filling", done=passed, total=total if planned.estimate else 0, unit="rows"
+            ),
         ),
         retry=lambda batch: _retried(step, course, batch),
     )
@@ -184,14 +245,17 @@ def _alone(
     began = before is not None
     course.database.execute_sql("SET lock_timeout = 0")
     with _watched(course.what(step), course):
-        if not leftovers.settled(
+        settled = leftovers.settled(
             course.database, text, statement, began=began, report=course.report
-        ):
+        )
+        if not settled:
             with course.database.atomic():
                 course.note(step, (text,), done=False)
             _execute_alone(step, text, statement, course)
+    # What another tool made is not undone.
+    ours = (text,) if began or not settled else ()
     with course.database.atomic():
-        course.note(step, (text,), done=True)
+        course.note(step, ours, done=True)
 
 
 def _execute_alone(step: Collected, text: str, statement: Statement, course: Course) -> None:
@@ -242,7 +306,7 @@ def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
 def _watched(what: str, course: Course):  # type: ignore[no-untyped-def]
     return watching(
         course.target,
-        course.database.connection().info.backend_pid,
+        course.pid,
         what=what,
         wait=course.settings.wait,
         report=course.report,

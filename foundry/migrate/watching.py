@@ -48,6 +48,10 @@ class Progress:
     """"blocks", "rows" or "transactions"."""
 
 
+WORKING = Progress(phase="working", done=0, total=0, unit="")
+"""Of a step that has begun, and of one that the server tells nothing of."""
+
+
 @contextmanager
 def watching(
     target: Target,
@@ -77,14 +81,28 @@ def watching(
 
 
 @contextmanager
+def following(target: Target, pid: int, *, progress: Callable[[Progress], None]) -> Iterator[None]:
+    """Show how far a statement in the block is, if that takes more than a second.
+
+    As `watching` does, for what bounds its waits itself: nothing is told of who is in the way.
+    """
+    watched = _Watched(pid=pid, what="", wait=0, report=lambda line: None, progress=progress)
+    with polling(target, watched.show, every=_EVERY, lost=watched.lost, after=_FIRST):
+        yield
+
+
+@contextmanager
 def polling(
     target: Target,
     poll: Callable[[Cursor], None],
     *,
     every: float,
     lost: Callable[[str], None],
+    after: float = 0.0,
 ) -> Iterator[None]:
     """Call `poll` every so many seconds, in a thread with a session of its own, for a block.
+
+    A block that is over `after` so many seconds, or sooner, gets no session.
 
     Nothing that goes wrong there comes into the block: `lost` is told the reason, and a new
     connection is tried. When the block is over no `poll` runs any more, and the session is
@@ -100,7 +118,7 @@ def polling(
                     poll(cursor)
 
     threading.Thread(
-        target=_repeated, args=(session, stop, lost), name=APPLICATION, daemon=True
+        target=_repeated, args=(session, stop, lost, after), name=APPLICATION, daemon=True
     ).start()
     try:
         yield
@@ -112,8 +130,12 @@ def polling(
 
 
 def _repeated(
-    session: Callable[[], None], stop: threading.Event, lost: Callable[[str], None]
+    session: Callable[[], None],
+    stop: threading.Event,
+    lost: Callable[[str], None],
+    after: float,
 ) -> None:
+    stop.wait(after)
     while not stop.is_set():
         try:
             session()
@@ -157,7 +179,7 @@ class _Watched:
     _alone: bool = False
 
     def poll(self, cursor: Cursor) -> None:
-        self._show(cursor)
+        self.show(cursor)
         found = blocking(cursor, self.pid)
         now = time.monotonic()
         passed, self._seen = now - self._seen, now
@@ -175,7 +197,7 @@ class _Watched:
             self._alone = True
             self.report(f"progress and waits are not shown, --wait does not end them: {reason}")
 
-    def _show(self, cursor: Cursor) -> None:
+    def show(self, cursor: Cursor) -> None:
         cursor.execute(statement("progress"), {"pid": self.pid})
         row = cursor.fetchone()
         if row is None:

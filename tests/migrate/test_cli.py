@@ -321,7 +321,7 @@ def test_a_reader_that_goes_away_does_not_stop_a_run(
         ("[Foundry]\nmodels = x\n", "has no section [foundry]"),
         ("no section\n", "is not a readable ini file"),
         ("[foundry]\nmodels =\n", '"models" is empty'),
-        ("[foundry]\nwait = soon\n", '"soon" is not a number of seconds'),
+        ("[foundry]\nwait = soon\n", '"wait" is "soon", not a number of seconds'),
         ("[foundry]\noptions = jsonb_index\n", 'knows the option "jsonb_index"; there is'),
     ],
 )

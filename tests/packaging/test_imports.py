@@ -33,7 +33,7 @@ LEVELS = (
     {"settings", "files", "interrupt", "objects", "wording", "tokens"},
     {"updates"},
     {"statements"},
-    {"undoing"},
+    {"undoing", "instant"},
     {"snapshot"},
     {"steps", "modes", "spelling", "casts", "compare", "recipes"},
     {"survival"},
@@ -51,11 +51,13 @@ LEVELS = (
     {"assemble"},
     {"catalog"},
     {"failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
+    {"constraints", "session"},
     {"watching"},
-    {"patience"},
+    {"patience", "limits", "showing"},
     {"collecting"},
     {"stepwise"},
     {"execution"},
+    {"begun"},
     {"declared", "scratch", "extensions"},
     {"stubs"},
     {"script"},
@@ -90,7 +92,8 @@ PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
 WORLD |= {"preflight", "replay", "proposal", "pooling", "readiness"}
 PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing"}
 WORLD |= {"batches", "blockers", "watching", "patience", "collecting", "leftovers"}
-WORLD |= {"stepwise", "execution"}
+PURE |= {"instant"}
+WORLD |= {"stepwise", "execution", "begun", "constraints", "session", "limits", "showing"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")
 

@@ -1,0 +1,164 @@
+"""The session of a run: what takes an instant may take no longer, what is long may be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.differ import execute
+from support.migrations import rows, settings, up, url_of
+from support.sessions import eventually, session
+
+from foundry.database import Target
+from foundry.errors import MigrationError
+from foundry.migrate import Runner, limits
+from foundry.migrate.instant import is_instant
+
+SLEEPY = (
+    "CREATE TABLE t (id int PRIMARY KEY, n int)",
+    "CREATE FUNCTION sleepy() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " 'BEGIN IF tg_tag = ''ALTER TABLE'' THEN PERFORM pg_sleep(3); END IF; END'",
+    "CREATE EVENT TRIGGER sleepy ON ddl_command_end EXECUTE FUNCTION sleepy()",
+)
+INSTANT = "ALTER TABLE t ADD COLUMN m int DEFAULT 3 NOT NULL"
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_takes_an_instant_is_ended_when_it_does_not(
+    empty: Target, directory: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """Others stand behind its lock; the file is named and nothing of it is kept."""
+    monkeypatch.setattr(limits, "LIMIT", 0.5)
+    execute(empty, *SLEEPY)
+    (directory / "0001_a.py").write_text(
+        f"atomic = {atomic}\n\n\n"
+        "def up(migrator, db):\n"
+        f"    migrator.migrate(migrator.sql({INSTANT!r}))\n"
+    )
+    started = time.monotonic()
+    with pytest.raises(MigrationError, match=r'"0001_a" up failed.* did not end in 0\.5 s'):
+        up(empty, directory)
+    assert time.monotonic() - started < 3
+    assert [] == rows(empty, "SELECT FROM pg_attribute WHERE attname = 'm'")
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_may_take_long_is_not_ended(
+    empty: Target, directory: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """Behind one that may not, in the same transaction; and playhouse's operations are known."""
+    monkeypatch.setattr(limits, "LIMIT", 0.5)
+    execute(empty, "CREATE TABLE t (id int PRIMARY KEY, n int)")
+    (directory / "0001_a.py").write_text(
+        f"atomic = {atomic}\n\n\n"
+        "def up(migrator, db):\n"
+        "    migrator.migrate(\n"
+        f"        migrator.sql({INSTANT!r}),\n"
+        "        migrator.rename_column('t', 'm', 'o'),\n"
+        "        migrator.sql('SELECT pg_sleep(%s)', (1,)),\n"
+        "    )\n"
+    )
+    assert ("0001_a",) == up(empty, directory)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE t ADD n numeric(10, 2) DEFAULT 0 NOT NULL;",
+        "ALTER TABLE ONLY s.t ADD CONSTRAINT c CHECK (n > 0) NOT VALID",
+        "alter table if exists t drop column n, add m timestamp with time zone",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX c",
+        "ALTER TABLE t ALTER n SET DEFAULT random()",
+        "ALTER TABLE t SET (fillfactor = 70)",
+        "ALTER TABLE t RENAME n TO m",
+        "ALTER INDEX i RENAME TO j",
+        "CREATE OR REPLACE TRIGGER a AFTER INSERT ON t EXECUTE FUNCTION f()",
+    ],
+)
+def test_what_is_known_to_take_an_instant(text: str) -> None:
+    """Whatever the table holds."""
+    assert is_instant(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE t ADD n bigserial",
+        "ALTER TABLE t ADD n uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE t ADD n positive",
+        "ALTER TABLE t ADD n int UNIQUE",
+        "ALTER TABLE t ADD n text GENERATED ALWAYS AS ('a') STORED",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (n > 0)",
+        "ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY USING INDEX c",
+        "ALTER TABLE t ALTER n SET NOT NULL",
+        "ALTER TABLE t ALTER n TYPE bigint",
+        "ALTER TABLE t VALIDATE CONSTRAINT c",
+        "ALTER TABLE t SET UNLOGGED",
+        "ALTER TABLE t RENAME n TO m; UPDATE t SET m = 1",
+        "CREATE INDEX i ON t (n)",
+        "UPDATE t SET n = 1",
+        "",
+    ],
+)
+def test_what_may_work_is_not_known_to_take_an_instant(text: str) -> None:
+    """Nor what is doubtful: a domain may have a CHECK."""
+    assert not is_instant(text)
+
+
+def test_time_outs_of_the_role_are_not_for_migrations(empty: Target, directory: Path) -> None:
+    """They are for its application; a build takes longer, behind another file too."""
+    ((role,),) = rows(empty, "SELECT current_user")
+    ((name,),) = rows(empty, "SELECT current_database()")
+    execute(
+        empty,
+        f'ALTER ROLE "{role}" IN DATABASE "{name}" SET statement_timeout = 300',
+        f'ALTER ROLE "{role}" IN DATABASE "{name}" SET idle_in_transaction_session_timeout = 300',
+    )
+    for number in (1, 2):
+        (directory / f"000{number}_a.py").write_text(
+            "import time\n\n\n"
+            "def up(migrator, db):\n"
+            "    migrator.migrate(migrator.sql('SELECT pg_sleep(0.6)'))\n"
+            "    time.sleep(0.6)\n"
+        )
+    assert ("0001_a", "0002_a") == up(empty, directory)
+
+
+def test_the_statement_of_a_client_that_was_killed_ends(
+    empty: Target, directory: Path, tmp_path: Path
+) -> None:
+    """And its locks with it, long before the statement is over."""
+    if sys.platform != "linux":
+        pytest.skip("not every server sees it elsewhere")
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n    migrator.migrate(migrator.sql('SELECT pg_sleep(60)'))\n"
+    )
+    arguments = ["up", "--directory", str(directory), "--database", url_of(empty)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foundry.migrate", *arguments], cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    asked = "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sl%' AND state = 'active'"
+    eventually(lambda: rows(empty, asked))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    eventually(lambda: not rows(empty, asked), seconds=10)
+
+
+def test_nothing_of_it_stays_on_the_server(empty: Target, directory: Path) -> None:
+    """Only the run's own session has these settings."""
+    names = "statement_timeout", "lock_timeout", "client_connection_check_interval"
+    asked = "SELECT setting FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
+    before = rows(empty, asked, list(names))
+    with Runner.opened(empty, settings(directory, wait=7.0)) as runner:
+        runner.up()
+        own = [r[0] for r in runner.database.execute_sql(asked, (list(names),)).fetchall()]
+    assert ["1000", "7000", "0"] == own
+    assert before == rows(empty, asked, list(names))
+    with session(empty):
+        assert before == rows(empty, asked, list(names))

@@ -1,0 +1,378 @@
+"""What an operator sees of long, begun and failing runs, and what can be set."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.differ import execute
+from support.migrations import Command, rows, settings, up, url_of
+from support.sessions import eventually, holding
+
+from foundry.database import Target
+from foundry.errors import DeclarationError, HistoryConflict, LockTimeout, MigrationError
+from foundry.migrate import Runner
+from foundry.migrate.project import load
+from foundry.migrate.watching import Progress
+
+# Each row is a block of its own, and takes its time.
+SLOW = (
+    "CREATE TABLE s (id int, filler text) WITH (fillfactor = 10)",
+    "ALTER TABLE s ALTER filler SET STORAGE PLAIN",
+    "INSERT INTO s SELECT i, repeat('x', 5000) FROM generate_series(1, 250) i",
+    "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+    " 'BEGIN PERFORM pg_sleep(0.01); RETURN $1; END'",
+)
+BUILD = "CREATE INDEX CONCURRENTLY s_slow ON s (slow(id))"
+ROWS = (
+    "CREATE TABLE t (id int PRIMARY KEY, n int)",
+    "INSERT INTO t SELECT i FROM generate_series(1, 40) i",
+)
+FILL = "UPDATE t SET n = 1 WHERE n IS NULL"
+
+
+def write(directory: Path, name: str, *steps: str, down: tuple[str, ...] = ()) -> Path:
+    """Write a file whose steps stand alone."""
+    lines = ["atomic = False", "", "", "def up(migrator, db):"]
+    lines += [f"    migrator.migrate(migrator.sql({step!r}))" for step in steps]
+    if down:
+        lines += ["", "", "def down(migrator, db):"]
+        lines += [f"    migrator.migrate(migrator.sql({step!r}))" for step in down]
+    path = directory / f"{name}.py"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def to(target: Target, directory: Path, *, wait: str = "5") -> tuple[str, ...]:
+    """Options that name a directory and nothing of foundry's."""
+    return "--directory", str(directory), "--database", url_of(target), "--wait", wait
+
+
+def test_json_shows_a_build_line_by_line_and_the_result_last(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """A reader parses each line by itself."""
+    execute(empty, *SLOW)
+    write(directory, "0001_a", BUILD)
+    ended = command("up", "--json", *to(empty, directory), code=0)
+    *progress, result = [json.loads(line) for line in ended.out.splitlines()]
+    assert ["0001_a"] == [done["name"] for done in result["applied"]]
+    seen = [line["progress"] for line in progress]
+    assert {'step 1 of 1 of "0001_a"'} == {line["step"] for line in seen}
+    counted = [(s["done"], s["total"]) for s in seen if s["phase"].startswith("building index")]
+    assert counted
+    assert all(0 <= done <= total for done, total in counted)
+    assert any(total for _, total in counted)
+
+
+def test_json_shows_the_rows_and_the_rate_of_a_backfill(
+    empty: Target, command: Command, directory: Path, tmp_path: Path
+) -> None:
+    """With a pause between its batches, which the options give."""
+    execute(empty, *ROWS, "ANALYZE t")
+    write(directory, "0001_a", FILL)
+    (tmp_path / "setup.cfg").write_text("[foundry]\nbatch = 10\npause = 0\n")
+    ended = command("up", "--json", "--pause", "0.7", *to(empty, directory), code=0)
+    progress = [json.loads(line)["progress"] for line in ended.out.splitlines()[:-1]]
+    seen = [line for line in progress if line["unit"] == "rows"]
+    assert seen, ended.out
+    assert {0} == {line["done"] % 10 for line in seen}
+    assert any(line["rate"] and 5 < line["rate"] < 40 for line in seen), seen
+
+
+def test_a_terminal_gets_a_bar_and_quiet_gets_nothing(
+    empty: Target, directory: Path, tmp_path: Path
+) -> None:
+    """The bar goes when its step is over."""
+    execute(empty, *SLOW)
+    write(directory, "0001_a", BUILD, down=("DROP INDEX s_slow",))
+    shown = on_terminal(tmp_path, "up", *to(empty, directory))
+    assert "━" in shown
+    assert 'step 1 of 1 of "0001_a"' in shown
+    assert "blocks" in shown
+    assert shown.rindex("━") < shown.index("applied 0001_a")
+    on_terminal(tmp_path, "down", "-q", *to(empty, directory))
+    assert "" == on_terminal(tmp_path, "up", "-q", *to(empty, directory))
+
+
+def test_a_short_run_shows_no_progress(empty: Target, command: Command, directory: Path) -> None:
+    """Neither lines nor JSON."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", FILL)
+    ended = command("up", "--json", *to(empty, directory), code=0)
+    assert 1 == len(ended.out.splitlines())
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(
+    empty: Target,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A log of a deployment shows that it is alive, also where nothing can be counted."""
+    from foundry.migrate import cli, showing
+
+    monkeypatch.setattr(showing, "_LINE", 0.5)
+    write(directory, "0001_a", "SELECT pg_sleep(2)")
+    assert 0 == cli.main(["up", *to(empty, directory)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "working" in line]
+    assert 2 <= len(lines) <= 4, lines
+    assert all(line.startswith('step 1 of 1 of "0001_a": working, ') for line in lines)
+
+
+def test_an_index_in_a_transaction_is_shown_too(empty: Target, directory: Path) -> None:
+    """A file that is atomic builds them as well."""
+    execute(empty, *SLOW)
+    text = BUILD.replace(" CONCURRENTLY", "")
+    (directory / "0001_a.py").write_text(
+        f"def up(migrator, db):\n    migrator.migrate(migrator.sql({text!r}))\n"
+    )
+    seen: list[tuple[str, Progress | None]] = []
+    with Runner.opened(
+        empty, settings(directory), progress=lambda what, p: seen.append((what, p))
+    ) as runner:
+        runner.up()
+    assert ('"0001_a"', None) == seen[-1]
+    assert any(p and p.phase.startswith("building index") for _, p in seen)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pause = soon", '"pause" is "soon", not a number of seconds'),
+        ("pause = -1", '"pause" is -1.0, not a number of seconds'),
+        ("pause = nan", '"pause" is nan, not a number of seconds'),
+        ("pause = 1e12", '"pause" is 1000000000000.0, not a number of seconds'),
+        ("wait = inf", '"wait" is inf, not a number of seconds'),
+        ("batch = 0", '"batch" is 0, not a number of rows'),
+        ("batch = 2.5", '"batch" is "2.5", not a number of rows'),
+        ("batch =", '"batch" is "", not a number of rows'),
+    ],
+)
+def test_a_number_that_is_none_is_refused_by_its_key(tmp_path: Path, line: str, said: str) -> None:
+    """Before anything is opened; no rows in a batch would skip the work."""
+    config = tmp_path / "mine.cfg"
+    config.write_text(f"[foundry]\ndirectory = x\n{line}\n")
+    with pytest.raises(DeclarationError, match=said.replace("+", r"\+")):
+        load(config=config)
+
+
+def test_options_win_over_the_section(tmp_path: Path) -> None:
+    """Each by itself."""
+    config = tmp_path / "mine.cfg"
+    config.write_text("[foundry]\ndirectory = x\nwait = 1\npause = 2\nbatch = 3\n")
+    chosen = load(config=config, pause=0.0).settings
+    assert (1.0, 0.0, 3) == (chosen.wait, chosen.pause, chosen.batch)
+
+
+@pytest.mark.parametrize("option", ["--wait", "--pause"])
+def test_an_option_that_is_no_number_names_itself(command: Command, option: str) -> None:
+    """In one line, behind the usage."""
+    ended = command("up", option, "soon", code=2)
+    assert f'argument {option}: "soon" is not a number of seconds' in ended.err.splitlines()[-1]
+
+
+def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """How far it is, and what the next up does."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "UPDATE t SET n = id", "SELECT nowhere", "DROP TABLE t")
+    options = to(empty, directory)
+    command("up", *options, code=2)
+    said = '"0001_a" stands in the middle of up, 1 of 3 steps done: the next up goes on with step 2'
+    assert said in command("status", *options, code=1).out.splitlines()
+    assert said in command("up", "--dry-run", *options, code=0).out.splitlines()
+    ended = command("status", "--json", *options, code=1)
+    wanted = {"name": "0001_a", "way": "up", "done": 1, "total": 3}
+    wanted |= {"undoing": False, "refused": None}
+    assert [wanted] == json.loads(ended.out)["begun"]
+    ended = command("up", "--dry-run", "--json", *options, code=0)
+    assert [wanted] == json.loads(ended.out)["begun"]
+    assert ["SELECT nowhere;", "DROP TABLE t;"] == json.loads(
+        command("up", "--sql", "--json", *options, code=0).out
+    )["pending"][0]["sql"]
+
+
+def test_status_tells_why_the_next_up_would_stop(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """A file that was edited, made atomic or taken away in its middle; and one on its way down."""
+    execute(empty, *ROWS)
+    path = write(directory, "0001_a", "UPDATE t SET n = id", "SELECT nowhere")
+    options = to(empty, directory)
+    command("up", *options, code=2)
+    text = path.read_text()
+    for changed, said in (
+        (text.replace("n = id", "n = 3"), "step 1 of .* was done by an earlier run"),
+        (text.replace("atomic = False", ""), "put atomic = False back"),
+    ):
+        path.write_text(changed)
+        (line,) = json.loads(command("status", "--json", *options, code=1).out)["begun"]
+        assert said.split(" .* ")[-1] in line["refused"]
+        for dry in ((), ("--dry-run",)):
+            if dry and "earlier" in said:
+                continue
+            assert said.split(" .* ")[-1] in command("up", *dry, *options, code=3).err
+    path.unlink()
+    assert "its file is not there: restore it" in command("status", *options, code=1).out
+    assert [(1, 1)] == rows(empty, "SELECT id, n FROM t WHERE id = 1")
+
+
+def test_a_refused_file_undoes_nothing_of_itself(empty: Target, directory: Path) -> None:
+    """And nothing before it is applied: a refusal changes nothing."""
+    execute(empty, *ROWS, "CREATE TABLE u ()")
+    add = "ALTER TABLE {} ADD COLUMN m int"
+    path = write(directory, "0002_b", add.format("t"), add.format("u"))
+    with holding(empty, "SELECT FROM u"), pytest.raises(LockTimeout):
+        impatient(empty, directory)
+    path.write_text(path.read_text().replace("t ADD COLUMN m int", "t ADD COLUMN m bigint"))
+    write(directory, "0001_a", "CREATE TABLE early ()")
+    with pytest.raises(HistoryConflict, match='step 1 of "0002_b" was done'):
+        up(empty, directory)
+    columns = "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'm'"
+    assert [("m",)] == rows(empty, columns)
+    assert [] == rows(empty, "SELECT FROM pg_class WHERE relname = 'early'")
+
+
+def impatient(target: Target, directory: Path, wait: float = 0.3) -> None:
+    """Apply a directory without waiting for long."""
+    with Runner.opened(target, settings(directory, wait=wait)) as runner:
+        runner.up()
+
+
+def test_down_in_its_middle_is_told_and_up_refused(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """The next down goes on."""
+    down = ("UPDATE t SET n = 0", "SELECT nowhere")
+    execute(empty, *ROWS)
+    path = write(directory, "0001_a", "SELECT 1", down=down)
+    options = to(empty, directory)
+    command("up", *options, code=0)
+    command("down", *options, code=2)
+    said = "stands in the middle of down, 1 of 2 steps done: run down again"
+    assert said in command("status", *options, code=1).out
+    assert "run down again first" in command("up", *options, code=3).err
+    assert path.exists()
+
+
+def test_a_lock_time_out_says_what_stands_and_what_to_do(empty: Target, directory: Path) -> None:
+    """In this order: what happened, what stands, what to do; nothing is undone."""
+    execute(empty, *ROWS, "CREATE TABLE u ()")
+    write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", "ALTER TABLE u ADD COLUMN m int")
+    with holding(empty, "SELECT FROM u", name="report") as holder:
+        pid = holder.info.backend_pid
+        with pytest.raises(LockTimeout) as caught:
+            impatient(empty, directory)
+    happened, stands, remedy = str(caught.value).split("; ")
+    assert happened.startswith('step 2 of 2 of "0001_a" waited 0.3 s for a lock: server process')
+    assert "1 of its 2 steps stand, and the next up goes on with step 2" == stands
+    assert remedy.startswith("wait for it to end, end that (SELECT pg_terminate_backend")
+    assert f"({pid})" in remedy
+    up(empty, directory)
+
+
+def test_an_atomic_file_that_waited_in_vain_says_that_nothing_stands(
+    empty: Target, directory: Path
+) -> None:
+    """It is run whole again."""
+    execute(empty, *ROWS)
+    text = "ALTER TABLE t ADD COLUMN m int"
+    (directory / "0001_a.py").write_text(
+        f"def up(migrator, db):\n    migrator.migrate(migrator.sql({text!r}))\n"
+    )
+    with (
+        holding(empty, "SELECT FROM t"),
+        pytest.raises(
+            LockTimeout,
+            match=r'^"0001_a" waited 0\.3 s .*; nothing of it was kept; wait for it to end',
+        ),
+    ):
+        impatient(empty, directory)
+
+
+def test_ctrl_c_says_what_stands(empty: Target, directory: Path, tmp_path: Path) -> None:
+    """And the next run goes on there."""
+    execute(empty, *ROWS)
+    path = write(directory, "0001_a", "UPDATE t SET n = id", "SELECT pg_sleep(60)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foundry.migrate", "up", *to(empty, directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A shell's background jobs, and what they start, ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    asked = "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sl%' AND state = 'active'"
+    eventually(lambda: rows(empty, asked))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert 130 == process.returncode
+    assert '1 of the 2 steps of "0001_a" stand, and the next up goes on with step 2' in out
+    assert "error: interrupted; the same command takes up where this one stopped\n" == err
+    path.write_text(path.read_text().replace("pg_sleep(60)", "1"))
+    assert ("0001_a",) == up(empty, directory)
+
+
+def test_planning_batches_waits_for_a_lock_no_longer_than_it_may(
+    empty: Target, directory: Path
+) -> None:
+    """Even to look at a table needs a lock; who is in the way is named."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", FILL)
+    with holding(empty, "LOCK TABLE t", name="report"):
+        started = time.monotonic()
+        with pytest.raises(LockTimeout, match=r'^step 1 of 1 of "0001_a" waited .*"report"'):
+            impatient(empty, directory, wait=1.0)
+        assert time.monotonic() - started < 10
+
+
+def test_no_other_statement_waits_for_ever(empty: Target, directory: Path) -> None:
+    """What a file asks before it is applied, for one."""
+    execute(empty, *ROWS)
+    (directory / "0001_a.py").write_text(
+        "checks = (('c', 'SELECT id FROM t WHERE n = 3'),)\n\n\n"
+        "def up(migrator, db):\n    migrator.migrate(migrator.sql('SELECT 1'))\n"
+    )
+    with (
+        holding(empty, "LOCK TABLE t"),
+        pytest.raises(
+            MigrationError, match=r'"c" cannot be checked: .* another session holds the lock'
+        ),
+    ):
+        impatient(empty, directory)
+
+
+def on_terminal(folder: Path, *words: str) -> str:
+    """Run a command on a pseudo-terminal; returns what it showed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foundry.migrate", *words],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=folder,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150", "NO_COLOR": "1"},
+    )
+    os.close(slave)
+    shown = bytearray()
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # Linux says that all have closed it in this way
+            piece = b""
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert 0 == process.wait(30), shown
+    return shown.decode()
