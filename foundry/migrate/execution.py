@@ -160,7 +160,7 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
     )
     try:
         stepwise.run(work.steps, course)
-    except (HistoryConflict, KeyboardInterrupt):
+    except HistoryConflict:
         raise
     except KeyboardInterrupt:
         _tell(work, course)
