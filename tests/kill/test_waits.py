@@ -78,7 +78,7 @@ def names(said: str, pid: int, query: str) -> None:
     """One line has all that an operator needs."""
     wanted = (
         rf'error: .* waited 1 s for a lock: server process {pid} \("report" as postgres\), '
-        rf"idle in transaction for \d+ s: {re.escape(query)}; wait for it to end, .*"
+        rf"idle in transaction for \d+ s: {re.escape(query)}; .*; wait for it to end, .*"
         rf"pg_terminate_backend\({pid}\).*\n"
     )
     assert re.fullmatch(wanted, said), said

@@ -8,18 +8,21 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.differ import execute
 from support.migrations import Command, rows, settings, up, url_of
-from support.sessions import eventually, holding
+from support.sessions import eventually, holding, ran
 
 from foundry.database import Target
 from foundry.errors import DeclarationError, HistoryConflict, LockTimeout, MigrationError
 from foundry.migrate import Runner
 from foundry.migrate.project import load
+from foundry.migrate.showing import Long
 from foundry.migrate.watching import Progress
 
 # Each row is a block of its own, and takes its time.
@@ -85,6 +88,16 @@ def test_json_shows_the_rows_and_the_rate_of_a_backfill(
     assert seen, ended.out
     assert {0} == {line["done"] % 10 for line in seen}
     assert any(line["rate"] and 5 < line["rate"] < 40 for line in seen), seen
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    """An hour that was slow says nothing about how long the rest takes."""
+    now = time.monotonic()
+    seen = Progress(phase="filling", done=100, total=900, unit="rows")
+    long = Long(what="x", seen=seen, lately=[(now - 3600, 0), (now - 50, 100), (now - 20, 100)])
+    long.saw(replace(seen, done=300))
+    assert 9 < (long.rate or 0) <= 10
+    assert "filling, 300 of 900 rows (33 %), 10 a second, 0 s" == long.told()
 
 
 def test_a_terminal_gets_a_bar_and_quiet_gets_nothing(
@@ -199,6 +212,9 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
     assert ["SELECT nowhere;", "DROP TABLE t;"] == json.loads(
         command("up", "--sql", "--json", *options, code=0).out
     )["pending"][0]["sql"]
+    # Who makes the rest by hand records it.
+    command("stamp", *options, code=0)
+    assert "stands in the middle" not in command("status", *options, code=0).out
 
 
 def test_status_tells_why_the_next_up_would_stop(
@@ -262,6 +278,25 @@ def test_down_in_its_middle_is_told_and_up_refused(
     assert said in command("status", *options, code=1).out
     assert "run down again first" in command("up", *options, code=3).err
     assert path.exists()
+
+
+def test_an_undoing_that_was_cut_short_is_told(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """The next up finishes it, and begins anew."""
+    execute(empty, *ROWS)
+    fails = "DO $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$"
+    path = write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", fails)
+    with holding(empty) as holder:
+        reader = threading.Timer(1.0, lambda: ran(holder, "SELECT FROM t"))
+        reader.start()
+        with pytest.raises(MigrationError, match="no; the next up sees what stands"):
+            impatient(empty, directory)
+        reader.join()
+    said = "0 of 2 steps done: the next up finishes undoing what it did, then goes on with step 1"
+    assert said in command("status", *to(empty, directory), code=1).out
+    path.write_text(path.read_text().replace("m int", "m bigint").replace("RAISE 'no'", "NULL"))
+    assert ("0001_a",) == up(empty, directory)
 
 
 def test_a_lock_time_out_says_what_stands_and_what_to_do(empty: Target, directory: Path) -> None:
