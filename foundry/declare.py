@@ -228,11 +228,11 @@ class Schema:
         """Return the objects that are made before the tables, and those made after.
 
         `absent` says what is left out. Before come the types, and the functions that a table
-        or index calls.
+        or index calls, by way of others too.
         """
         made = [o for o in self.objects if not isinstance(o, (Probe, External)) and not absent(o)]
         functions = [o for o in made if isinstance(o, Function)]
-        called = _called(self.models, [f.name for f in functions]) if functions else set()
+        called = _called(self.models, functions) if functions else set()
         first: list[Created | Index] = [o for o in made if isinstance(o, Enum)]
         first += [f for f in functions if f.name in called]
         # By identity: fields compared with == make an expression, which is true.
@@ -249,15 +249,19 @@ def _execute(database: Database, objects: Iterable[Created | Index]) -> None:
                 database.execute_sql(statement.replace("%", "%%"), ())
 
 
-def _called(models: Iterable[type[Model]], names: Sequence[str]) -> set[str]:
-    """Return those names that the SQL of a table or index mentions."""
+def _called(models: Iterable[type[Model]], functions: Sequence[Function]) -> set[str]:
+    """Return the functions that the SQL of a table or index names, and those that these name."""
     plain = peewee.PostgresqlDatabase(None)
-    called: set[str] = set()
+    texts: list[str] = []
     for model in models:
         manager = peewee.SchemaManager(model, plain)
-        for context in (manager._create_table(), *manager._create_indexes()):  # type: ignore[attr-defined]
-            text = context.query()[0]
-            called |= {name for name in names if name in text}
+        contexts = (manager._create_table(), *manager._create_indexes())  # type: ignore[attr-defined]
+        texts += [context.query()[0] for context in contexts]
+    called: set[str] = set()
+    while texts:
+        new = [f for f in functions if f.name not in called and any(f.name in t for t in texts)]
+        called |= {f.name for f in new}
+        texts = [f.create for f in new]
     return called
 
 

@@ -43,6 +43,15 @@ CASES = (
         actions=("drop function", "create function"),
     ),
     Case(
+        name="a check calls a function by way of another one",
+        b=note("a = IntegerField(constraints=[Check('thrice(a) > 0')])")
+        + "OBJECTS = [declare.Function(name='twice', create='CREATE FUNCTION twice(n "
+        "int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT n * 2 $$'), "
+        "declare.Function(name='thrice', create='CREATE FUNCTION thrice(n int) RETURNS int "
+        "IMMUTABLE RETURN twice(n) + n')]",
+        actions=("create function", "create function", "create table"),
+    ),
+    Case(
         name="functions of the rows of a table that comes with them",
         b=note("a = TextField()")
         + "OBJECTS = [declare.Function(name='one', create='CREATE FUNCTION one(n note) "
