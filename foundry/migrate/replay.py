@@ -18,7 +18,7 @@ from foundry.database import Target
 from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.failure import told
-from foundry.migrate.objects import Key
+from foundry.migrate.objects import Enum, Key
 from foundry.migrate.plan import Asked, plan
 from foundry.migrate.render import RenderedFile
 from foundry.migrate.scratch import scratch
@@ -30,6 +30,8 @@ from foundry.migrate.steps import Plan, Step
 _UNABLE = (errors.FeatureNotSupported, errors.UndefinedFile, errors.InsufficientPrivilege)
 # What these do not find is a role: another server need not have it.
 _OF_ROLES = re.compile(r"\s*(GRANT|REVOKE|(CREATE|ALTER) POLICY)\b")
+# What looks up the type of a column. Of types only the enumerated ones are seen and made there.
+_TYPES = "typenameType"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ class _Trial:
             try:
                 self.apply(file, direction)
             except (psycopg2.Error, DatabaseError, IndexError) as error:
-                if _is_unable(_cause(error)):
+                if _is_unable(_cause(error), made):
                     return f'"{file.name}" cannot be tried out there ({told(error)})'
                 raise MigrationError(
                     f'"{file.name}" {direction} fails in a throw-away database: {told(error)}; '
@@ -165,9 +167,12 @@ class _Trial:
         )
 
 
-def _is_unable(error: Any) -> bool:
+def _is_unable(error: Any, made: Plan) -> bool:
     if not isinstance(error, errors.UndefinedObject):
         return isinstance(error, _UNABLE)
+    if error.diag.source_function == _TYPES:
+        ours = {enum.name for stage in made.stages for enum in stage.after.kind(Enum)}
+        return not any(f'"{name}"' in error.diag.message_primary for name in ours)
     asked = getattr(error.cursor, "query", None) or b""
     return _OF_ROLES.match(asked.decode(errors="replace")) is not None
 

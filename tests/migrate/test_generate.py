@@ -343,13 +343,14 @@ def test_a_lock_is_one_row_for_all_files(settled: Project) -> None:
     ("what", "is_defect"),
     [
         ("GRANT SELECT ON author TO nobody_here", False),
+        ("ALTER TABLE author ADD COLUMN price a_domain", False),
         ("ALTER TABLE author DROP CONSTRAINT no", True),
     ],
 )
-def test_only_a_role_that_is_missing_elsewhere_is_no_defect(
+def test_only_a_role_or_type_that_is_missing_elsewhere_is_no_defect(
     project: Project, empty: Target, what: str, is_defect: bool
 ) -> None:
-    """Both are one SQLSTATE to PostgreSQL."""
+    """They are one SQLSTATE to PostgreSQL."""
     from foundry.migrate import Runner, load
     from foundry.migrate.render import files
 
