@@ -172,7 +172,7 @@ def _is_unable(error: Any, made: Plan) -> bool:
         return isinstance(error, _UNABLE)
     if error.diag.source_function == _TYPES:
         ours = {enum.name for stage in made.stages for enum in stage.after.kind(Enum)}
-        return not any(f'"{name}"' in error.diag.message_primary for name in ours)
+        return not any(f'"{name}"' in (error.diag.message_primary or "") for name in ours)
     asked = getattr(error.cursor, "query", None) or b""
     return _OF_ROLES.match(asked.decode(errors="replace")) is not None
 
