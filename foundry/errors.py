@@ -79,3 +79,24 @@ class DataLoss(Refused):
 
 class DataInTheWay(Refused):
     """Rows that a constraint, a NOT NULL or a cast of a pending file cannot go together with."""
+
+
+class StoreError(FoundryError):
+    """The server refused a statement of the store; `sqlstate` and `constraint` say which way."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, constraint: str | None = None):
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class MissingRow(FoundryError, LookupError):
+    """The user, session, message or protocol that was named is not there."""
+
+
+class DuplicateRow(FoundryError):
+    """A session or protocol of that id is there already."""
+
+
+class IllegalTransition(FoundryError):
+    """A protocol cannot go there from where it is; nothing was changed."""

@@ -68,6 +68,9 @@ class AgentInteraction(Base):
     iteration = IntegerField()
     content = TextField(help_text="the agent's scratchpad message; personal data")
     timestamp = TimestampField(null=True, constraints=_NOW, help_text=_UTC)
+    idempotency_key = TextField(
+        null=True, help_text="what was logged under a key of its protocol is logged once"
+    )
 
     class Meta:
         table_name = "agent_interactions"
@@ -105,6 +108,14 @@ for _index in (
     declare.Index(AgentInteraction, AgentInteraction.protocol, name="idx_agent_protocol_id"),
     declare.Index(AgentInteraction, AgentInteraction.timestamp.desc(), name="idx_agent_timestamp"),
     declare.Index(AgentInteraction, AgentInteraction.agent_role, name="idx_agent_role"),
+    declare.Index(
+        AgentInteraction,
+        AgentInteraction.protocol,
+        AgentInteraction.idempotency_key,
+        name="idx_agent_idempotency_key",
+        unique=True,
+        where=AgentInteraction.idempotency_key.is_null(False),
+    ),
     declare.Index(SafetyLog, SafetyLog.protocol, name="idx_safety_protocol_id"),
     declare.Index(SafetyLog, SafetyLog.safety_level, name="idx_safety_level"),
     declare.Index(SafetyLog, SafetyLog.timestamp.desc(), name="idx_safety_timestamp"),

@@ -20,6 +20,7 @@ WRONG_WAY = (
     ("foundry.migrate", "foundry.store", "the schema tool knows no application"),
     ("foundry.migrate", "foundry.schema", "the schema tool works on anybody's models"),
     ("foundry.schema", "foundry.store", "store -> schema"),
+    ("foundry.store.strict", "foundry.schema", "a value is checked by its type alone"),
     ("foundry.schema", "foundry.migrate", "models declare, they do not migrate"),
     ("foundry.fields", "foundry.schema", "schema -> fields"),
     ("foundry.declare", "foundry.schema", "schema -> declare"),
@@ -94,6 +95,19 @@ PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing"}
 WORLD |= {"batches", "blockers", "watching", "patience", "collecting", "leftovers"}
 PURE |= {"instant"}
 WORLD |= {"stepwise", "execution", "begun", "constraints", "session", "limits", "showing"}
+
+# What a call of the store is, whoever runs it; and what one thread or another loop runs it on.
+STEPS = (
+    "conversing",
+    "embedding",
+    "analyses",
+    "protocolling",
+    "listing",
+    "trail",
+    "rows",
+    "strict",
+)
+TRANSPORTS = {"foundry.store.blocking", "foundry.store.copying", "foundry.database", "psycopg2"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")
 
@@ -197,6 +211,12 @@ def test_pure_parts_touch_no_database() -> None:
     assert {} == {name: others for name, others in wrong.items() if others}
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_a_call_of_the_store_knows_no_transport(name: str) -> None:
+    """The same steps are run by threads and by an event loop."""
+    assert set() == IMPORTS[f"foundry.store.{name}"] & TRANSPORTS
+
+
 def test_no_two_modules_import_each_other() -> None:
     """Not around three corners either."""
     graph = {name: others & MODULES.keys() for name, others in IMPORTS.items()}
@@ -232,8 +252,9 @@ def fresh(program: str) -> set[str]:
     [
         "import foundry",
         "import foundry; [getattr(foundry, name) for name in foundry.__all__]",
+        "from foundry.store import conversations, protocols",
     ],
-    ids=["import", "every public name"],
+    ids=["import", "every public name", "the store"],
 )
 def test_importing_foundry_loads_nothing_heavy(program: str) -> None:
     """Extras and test tools are loaded by what uses them."""

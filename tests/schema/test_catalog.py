@@ -70,6 +70,8 @@ COLUMNS = {
         "iteration": ("integer", None, False),
         "content": (TEXT, None, False),
         "timestamp": (TS, UTC_NOW, True),
+        # Not in the documents: what is logged again after a crash is found by it.
+        "idempotency_key": (TEXT, None, True),
     },
     "safety_logs": {
         "id": ("integer", "nextval('safety_logs_id_seq'::regclass)", False),
@@ -149,6 +151,8 @@ SEED_INDEXES = {
 }
 ADDED_INDEXES = {
     "idx_sessions_user": "sessions USING btree (user_id)",
+    "idx_agent_idempotency_key": "agent_interactions USING btree (protocol_id, idempotency_key) "
+    "WHERE (idempotency_key IS NOT NULL)",
     "checkpoint_blobs_thread_id_idx": "checkpoint_blobs USING btree (thread_id)",
     "checkpoint_writes_thread_id_idx": "checkpoint_writes USING btree (thread_id)",
     "foundry_migration_name": "foundry_migration USING btree (name)",

@@ -10,6 +10,8 @@ from foundry.database import Target, resolve
 from foundry.errors import Refused
 from foundry.migrate import Outcome
 from foundry.schema import SCHEMA, Message, Session, User
+from foundry.store import conversations, protocols
+from foundry.store.conversations import ChainAnalysis, MessageRow, Rows
 
 
 def main() -> None:
@@ -26,4 +28,12 @@ def main() -> None:
     with database.connection_context():
         session = Session.create(user=User.create(name="Ada"))
         message = Message.create(session=session, role="user", content="hello")
+        id = conversations.append(database, session.id, "user", "hello", embedding=[0.5] * 384)
+        assert_type(id, int)
+        assert_type(conversations.page(database, session.id, limit=5), Rows[MessageRow])
+        assert_type(conversations.result(database, session.id), ChainAnalysis | None)
+        assert_type(protocols.open(database, "sleep"), str)
+        assert_type(protocols.timeline(database, "x")[-1], protocols.Event)
+        conversations.append(database, session.id, "user")  # type: ignore[call-arg]
+        conversations.append(database, session.id, 5, "hello")  # type: ignore[arg-type]
         print(message.content.upper(), SCHEMA.externals[0].tables[0].upper())

@@ -1,0 +1,292 @@
+"""The transport of threads: steps run on psycopg2, through the pool's connection of the thread."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import peewee
+import psycopg2
+from psycopg2.extensions import QuotedString, connection, cursor, register_adapter
+from psycopg2.extras import execute_values, register_uuid
+
+from foundry.database import Database
+from foundry.errors import ConnectionFailed, FoundryError, StoreError
+from foundry.store import copying
+from foundry.store.operations import (
+    Atomic,
+    Insert,
+    Numbered,
+    Operation,
+    Query,
+    Read,
+    Statement,
+    Steps,
+)
+from foundry.store.vectors import Packed, written
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def blocking(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Database, P], T]:
+    """The function that runs those steps on a database and returns their result."""
+
+    @functools.wraps(steps)
+    def call(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run(database, steps(*args, **kwargs))
+
+    signature = inspect.signature(steps)
+    first = inspect.Parameter("database", inspect.Parameter.POSITIONAL_ONLY, annotation="Database")
+    returned = str(signature.return_annotation).removeprefix("Steps[").removesuffix("]")
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=(first, *signature.parameters.values()), return_annotation=returned
+    )
+    return call
+
+
+def run(database: Database, steps: Steps[T]) -> T:
+    """Run steps on the connection of this thread, or on one that goes back to the pool.
+
+    A value that is refused takes no connection.
+    """
+    try:
+        operation = next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    if database.is_closed():
+        with database.connection_context():
+            return _run(database, steps, operation)
+    return _run(database, steps, operation)
+
+
+def _run(database: Database, steps: Steps[T], operation: Operation) -> T:
+    conn: connection = database.connection()
+    with conn.cursor() as cursor:
+        try:
+            while True:
+                try:
+                    answer = _answer(database, cursor, operation)
+                except psycopg2.Error as error:
+                    failure: Exception = _failure(error)
+                except Exception as error:
+                    failure = error
+                else:
+                    operation = steps.send(answer)
+                    continue
+                # Not in the block of the driver's error, which would be the failure's context.
+                operation = steps.throw(failure)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+def _answer(database: Database, cursor: cursor, operation: object) -> Any:
+    kind = type(operation)
+    if kind is Query:
+        return _queried(cursor, operation)  # type: ignore[arg-type]
+    if kind is Numbered:
+        return _numbered(cursor, operation)  # type: ignore[arg-type]
+    if kind is Insert:
+        return _inserted(cursor, operation)  # type: ignore[arg-type]
+    if kind is Read:
+        return _read(cursor, operation)  # type: ignore[arg-type]
+    assert isinstance(operation, Atomic)
+    return _run_atomic(database, operation.steps)
+
+
+def _run_atomic(database: Database, steps: Steps[T]) -> T:
+    """Like `with database.atomic()`, but what fails inside is what is raised."""
+    transaction = database.atomic()
+    with _peewee_apart():
+        transaction.__enter__()
+    try:
+        result = run(database, steps)
+    except BaseException as error:
+        # Where the connection is gone there is nothing to roll back, and Peewee says so.
+        with suppress(peewee.InterfaceError, peewee.OperationalError):
+            transaction.__exit__(type(error), error, error.__traceback__)
+        raise
+    with _peewee_apart():
+        transaction.__exit__(None, None, None)
+    return result
+
+
+@contextmanager
+def _peewee_apart() -> Iterator[None]:
+    """Raises the driver's error in place of the one that Peewee makes of it."""
+    try:
+        yield
+    except peewee.PeeweeException as error:
+        cause = getattr(error, "orig", None)
+        if not isinstance(cause, psycopg2.Error):
+            raise
+        failure = _failure(cause)
+    else:
+        return
+    raise failure
+
+
+def _queried(cursor: cursor, query: Query) -> list[tuple[Any, ...]]:
+    statement, args = query
+    if statement.arranged is not None:
+        args = statement.arranged(args)
+    cursor.execute(statement.pyformat, args)
+    return cursor.fetchall() if cursor.description else []
+
+
+class _Source:
+    """A file of one piece: psycopg2 sends what it reads, however long."""
+
+    __slots__ = ("piece",)
+
+    def __init__(self, piece: bytes) -> None:
+        self.piece = piece
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece, self.piece = self.piece, b""
+        return piece
+
+    readline = read
+
+
+_RESERVE = Statement("SELECT nextval($1::regclass) FROM generate_series(1, $2) ORDER BY 1 DESC")
+_RESERVED_FOR = 0.1
+_RESERVED_AT_MOST = 16
+
+
+class _Reserved:
+    """Numbers of a sequence that a connection has taken in advance, for a tenth of a second.
+
+    COPY returns nothing, so a number comes first, and asking for it costs as much as the row. A
+    busy connection takes some at once; they are forgotten so soon that rows are in the order
+    of their numbers as nearly as with a transaction that takes its time.
+    """
+
+    __slots__ = ("_numbers", "_size", "_until")
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._size = 1
+        self._until = 0.0
+
+    def next(self, cursor: cursor, sequence: str) -> int:
+        busy = time.monotonic() < self._until
+        if not (busy and self._numbers):
+            self._size = min(2 * self._size, _RESERVED_AT_MOST) if busy else 1
+            rows = _queried(cursor, Query(_RESERVE, (sequence, self._size)))
+            self._numbers = [number for (number,) in rows]
+            self._until = time.monotonic() + _RESERVED_FOR
+        return self._numbers.pop()
+
+
+_HAS_ROW_SECURITY = Statement("SELECT row_security_active($1)")
+
+
+class _Known:
+    """What a connection knows: numbers taken in advance, and tables that COPY may write."""
+
+    __slots__ = ("_copied", "_reserved")
+
+    def __init__(self) -> None:
+        self._copied: dict[str, bool] = {}
+        self._reserved: dict[str, _Reserved] = {}
+
+    def number(self, cursor: cursor, sequence: str) -> int:
+        reserved = self._reserved.get(sequence)
+        if reserved is None:
+            reserved = self._reserved[sequence] = _Reserved()
+        return reserved.next(cursor, sequence)
+
+    def may_copy(self, cursor: cursor, table: str) -> bool:
+        """Whether the table has no row-level security, under which COPY FROM is refused."""
+        copied = self._copied.get(table)
+        if copied is None:
+            ((secured,),) = _queried(cursor, Query(_HAS_ROW_SECURITY, (table,)))
+            copied = self._copied[table] = not secured
+        return copied
+
+
+_connections: WeakKeyDictionary[connection, _Known] = WeakKeyDictionary()
+
+
+def _known(cursor: cursor) -> _Known:
+    known = _connections.get(cursor.connection)
+    if known is None:
+        known = _connections[cursor.connection] = _Known()
+    return known
+
+
+def _numbered(cursor: cursor, numbered: Numbered) -> int:
+    target, sequence, row = numbered
+    number = _known(cursor).number(cursor, sequence)
+    _inserted(cursor, Insert(target, ((number, *row),)))
+    return number
+
+
+def _inserted(cursor: cursor, insert: Insert) -> None:
+    target, rows = insert
+    if _known(cursor).may_copy(cursor, target.table):
+        cursor.copy_expert(target.copy, _Source(copying.packed(target.kinds, rows)))
+    else:
+        execute_values(cursor, target.insert, rows, page_size=len(rows))
+
+
+class _Sink:
+    """A file that keeps the pieces written to it."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.write = pieces.append
+
+
+def _read(cursor: cursor, read: Read) -> list[tuple[Any, ...]]:
+    statement, kinds, args = read
+    if statement.arranged is not None:
+        args = statement.arranged(args)
+    # COPY takes no parameters: the values are in the text, quoted by the driver.
+    select = cursor.mogrify(statement.pyformat, args)
+    pieces: list[bytes] = []
+    cursor.copy_expert(b"COPY (" + select + b") TO STDOUT (FORMAT BINARY)", _Sink(pieces))
+    return copying.parsed(kinds, b"".join(pieces))
+
+
+_ADVICE = dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"')
+
+
+def _failure(error: psycopg2.Error) -> FoundryError:
+    """One line for a driver's error; what the server says about a row stays out of it."""
+    state = error.pgcode
+    if state is None or state[:2] == "08" or state[:3] == "57P":
+        failure: FoundryError = ConnectionFailed(
+            "the connection ended in the middle of a call: whether it was done is not known"
+        )
+        failure.__cause__ = error
+        return failure
+    name = type(error).__name__
+    # 22 and 23, data and constraints: the detail has the row.
+    secret = state[:2] in ("22", "23")
+    said = "" if state[:2] == "22" else f": {error.diag.message_primary}"
+    failure = StoreError(
+        f"the server refused it, {name}{said}{_ADVICE.get(state, '')}",
+        sqlstate=state,
+        constraint=error.diag.constraint_name,
+    )
+    failure.__cause__ = None if secret else error
+    return failure
+
+
+def _literal(vector: Packed) -> QuotedString:
+    return QuotedString(written(vector))
+
+
+register_adapter(Packed, _literal)
+# Peewee does the same.
+register_uuid()  # type: ignore[no-untyped-call]

@@ -1,0 +1,92 @@
+"""What a call of the store wants done, and nothing of how: a transport does it.
+
+A call is a generator that yields operations, receives their answers and returns its result. A
+StoreError is raised inside it, at the operation that the server refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Kind: TypeAlias = Literal["int8", "text", "uuid", "timestamptz", "jsonb", "vector"]
+"""How a column travels in binary."""
+
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+class Statement:
+    """Constant SQL with parameters `$1`, `$2`; built once, when its module is loaded."""
+
+    __slots__ = ("arranged", "pyformat", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = " ".join(text.split())
+        self.pyformat = _PARAMETER.sub("%s", self.text.replace("%", "%%"))
+        order = [int(number) - 1 for number in _PARAMETER.findall(self.text)]
+        # What psycopg2 is given stands in the order of the text, not of the numbers.
+        self.arranged = None if order == list(range(len(order))) else itemgetter(*order)
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.text}>"
+
+
+class Target:
+    """Columns of a table that rows are written to, and how each travels."""
+
+    __slots__ = ("columns", "copy", "insert", "kinds", "table")
+
+    def __init__(self, table: str, columns: dict[str, Kind]) -> None:
+        self.table = table
+        self.columns = tuple(columns)
+        self.kinds: tuple[Kind, ...] = tuple(columns.values())
+        names = ", ".join(columns)
+        self.copy = f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)"
+        self.insert = f"INSERT INTO {table} ({names}) VALUES %s"
+
+
+class Query(NamedTuple):
+    """Run a statement; the answer is its rows, a list of tuples, empty when it has none."""
+
+    statement: Statement
+    args: tuple[Any, ...] = ()
+
+
+class Insert(NamedTuple):
+    """Write rows, checked by `foundry.store.strict`, into the columns of a target."""
+
+    target: Target
+    rows: Sequence[tuple[Any, ...]]
+
+
+class Numbered(NamedTuple):
+    """Write one row under a number of a sequence, which is its column `id`; answers the number.
+
+    The columns of the target begin with `id`, which the row does not have.
+    """
+
+    target: Target
+    sequence: str
+    row: tuple[Any, ...]
+
+
+class Read(NamedTuple):
+    """Run a SELECT whose columns are of these kinds; the answer is its rows."""
+
+    statement: Statement
+    kinds: tuple[Kind, ...]
+    args: tuple[Any, ...] = ()
+
+
+class Atomic(NamedTuple):
+    """Run other steps in a transaction, or a savepoint of an open one; answers their result."""
+
+    steps: Generator[Any, Any, Any]
+
+
+Operation: TypeAlias = Query | Insert | Numbered | Read | Atomic
+Steps: TypeAlias = Generator[Operation, Any, T]

@@ -1,0 +1,201 @@
+"""Embeddings: float32 to the bit, in the binary form of pgvector.
+
+numpy is used where it is there and never needed: what is given decides on the way in.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from foundry.errors import InvalidValue
+
+MOST = 16_000
+"""Dimensions that a vector column can have."""
+
+_MANY_TYPES = {float, int}
+
+_ONE = struct.Struct(">f")
+
+
+class Packed(bytes):
+    """A vector as pgvector sends and receives it: dimensions, zero, float32s, big-endian."""
+
+    __slots__ = ()
+
+
+def vector(value: object, path: str, *, dimensions: int | None = None) -> Packed:
+    """Numbers of a list, tuple, array.array or one-dimensional numpy array, as float32.
+
+    Each is rounded to the nearest float32; one that would become infinite, or zero without
+    being it, is InvalidValue.
+    """
+    if isinstance(value, (list, tuple, array)):
+        return _of_sequence(value, path, dimensions)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return _of_array(numpy, value, path, dimensions)
+    raise InvalidValue(f"{path}: expected a list or array of numbers, got {type(value).__name__}")
+
+
+def _check_size(size: int, path: str, dimensions: int | None) -> None:
+    if dimensions is not None and size != dimensions:
+        raise InvalidValue(f"{path}: {size} numbers, not {dimensions}")
+    if not 1 <= size <= MOST:
+        raise InvalidValue(f"{path}: {size} numbers, not from 1 to {MOST}")
+
+
+@functools.cache
+def layout(size: int) -> struct.Struct:
+    """How the numbers of a vector of that size lie, after its head."""
+    return struct.Struct(f">{size}f")
+
+
+@functools.cache
+def _whole(size: int) -> struct.Struct:
+    return struct.Struct(f">HH{size}f")
+
+
+def _of_sequence(
+    value: list[Any] | tuple[Any, ...] | array[Any], path: str, dimensions: int | None
+) -> Packed:
+    size = len(value)
+    _check_size(size, path, dimensions)
+    # A boolean packs, and so does whatever has __float__.
+    if [*map(type, value)].count(float) < size:
+        value = [_number(number, f"{path}[{at}]") for at, number in enumerate(value)]
+    try:
+        packed = Packed(_whole(size).pack(size, 0, *value))
+        whole = math.isfinite(sum(value))
+    except (OverflowError, struct.error):
+        whole = False
+    # The bytes of a zero, or of a short number like 0.5.
+    if not whole or packed.find(b"\0\0\0", 4) >= 0:
+        _check_each(value, path)
+    return packed
+
+
+def _number(number: object, path: str) -> float | int:
+    """A number that is a float or an int; numpy's own single ones count."""
+    if type(number) in _MANY_TYPES:
+        return number  # type: ignore[return-value]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(number, (numpy.floating, numpy.integer)):
+        plain: float | int = number.item()
+        return plain if type(plain) in _MANY_TYPES else float(plain)
+    raise InvalidValue(f"{path}: expected a number, got {type(number).__name__}")
+
+
+def together(values: Sequence[Any], dimensions: int) -> list[bytes] | None:
+    """What `vector` makes of each of many float32 arrays; None where it must look at each."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or {*map(type, values)} != {numpy.ndarray}:
+        return None
+    if {value.shape for value in values} != {(dimensions,)}:
+        return None
+    flat = numpy.concatenate(values)
+    if flat.dtype != numpy.float32 or not numpy.isfinite(flat).all():
+        return None
+    table = numpy.empty((len(values), dimensions + 1), ">f4")
+    # In the place of a first number: dimensions, and zero.
+    table.view(">u4")[:, 0] = dimensions << 16
+    table[:, 1:] = flat.reshape(len(values), dimensions)
+    data, step = table.tobytes(), 4 * (dimensions + 1)
+    return [data[at : at + step] for at in range(0, len(data), step)]
+
+
+def _check_each(value: Any, path: str) -> None:
+    for at, number in enumerate(value):
+        if fault := _fault(number):
+            raise InvalidValue(f"{path}[{at}]: {fault}")
+
+
+def _fault(number: float) -> str | None:
+    if number != number:
+        return "NaN"
+    if number in (math.inf, -math.inf):
+        return "infinity"
+    try:
+        (kept,) = _ONE.unpack(_ONE.pack(number))
+    except (OverflowError, struct.error):
+        return "beyond float32"
+    return "a number that float32 makes zero" if number and not kept else None
+
+
+def _of_array(numpy: Any, value: Any, path: str, dimensions: int | None) -> Packed:
+    if value.ndim != 1:
+        raise InvalidValue(f"{path}: an array of {value.ndim} dimensions, not one")
+    size = value.shape[0]
+    _check_size(size, path, dimensions)
+    if value.dtype.kind not in "fiu" or hasattr(value, "mask"):
+        raise InvalidValue(f"{path}: a {type(value).__name__} of {value.dtype}, not of numbers")
+    if value.dtype.itemsize == 4 and value.dtype.kind == "f":
+        narrow = value
+        whole = bool(numpy.isfinite(value).all())
+    else:
+        with numpy.errstate(over="ignore", under="ignore"):
+            narrow = value.astype("f4")
+        whole = bool(numpy.isfinite(narrow).all() and ((narrow != 0) == (value != 0)).all())
+    if not whole:
+        _check_each(value.tolist(), path)
+    return Packed(_head(size) + narrow.astype(_dtypes(numpy)[0]).tobytes())
+
+
+@functools.cache
+def _head(size: int) -> bytes:
+    return struct.pack(">HH", size, 0)
+
+
+@functools.cache
+def _dtypes(numpy: Any) -> tuple[Any, Any]:
+    """The float32 of the wire and of this machine."""
+    return numpy.dtype(">f4"), numpy.dtype("f4")
+
+
+@functools.cache
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy
+
+
+@functools.cache
+def reader() -> Callable[[bytes, int, int], Any]:
+    """Reads the vector that begins at a place of some bytes and has a size.
+
+    As a float32 array of its own where numpy is, else as a list.
+    """
+    numpy = _numpy()
+    if numpy is None:
+        return _as_list
+    frombuffer = numpy.frombuffer
+    sent, kept = _dtypes(numpy)
+
+    def as_array(data: bytes, start: int, size: int) -> Any:
+        return frombuffer(data, sent, (size - 4) >> 2, start + 4).astype(kept)
+
+    return as_array
+
+
+def _as_list(data: bytes, start: int, size: int) -> list[float]:
+    return list(layout((size - 4) >> 2).unpack_from(data, start + 4))
+
+
+def unpacked(data: bytes) -> Any:
+    """The float32s of a whole vector."""
+    return reader()(data, 0, len(data))
+
+
+def written(vector: Packed) -> str:
+    """The text of a vector, for where binary cannot go; exact, each number being a float32."""
+    numbers = layout(vector[0] << 8 | vector[1]).unpack_from(vector, 4)
+    return orjson.dumps(numbers).decode()
