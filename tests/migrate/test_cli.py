@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_a_signal_leaves_nothing_behind_and_says_so(
     wait_for(
         empty,
         "SELECT FROM pg_stat_activity WHERE query LIKE %s"
-        " AND state = 'active' AND pid <> pg_backend_pid()",
+        " AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()",
     )
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
@@ -347,7 +348,9 @@ def write_to(target: Target, statements: str) -> None:
 
     connection = psycopg2.connect(**target.params)
     connection.autocommit = True
-    connection.cursor().execute(statements)
+    # One by one, as psql does: some may not be together.
+    for statement in re.split(r";\n\n(?=[A-Z])", statements):
+        connection.cursor().execute(statement)
     connection.close()
 
 

@@ -24,7 +24,6 @@ from support.bouncer import Crowd, bouncing
 from support.migrations import rows, url_of, write
 from support.server import Server
 
-from foundry.binaries import find_binaries
 from foundry.database import Database, Target, resolve
 from foundry.errors import MigrationError
 from foundry.migrate.files import MigrationFile, read_directory
@@ -196,10 +195,10 @@ def account(socket: str) -> dict[str, int]:
 
 
 @contextmanager
-def serving(data: Path, folder: Path, who: dict[str, int]) -> Iterator[Target]:
+def serving(programs: Path, data: Path, folder: Path, who: dict[str, int]) -> Iterator[Target]:
     """A server on a data directory, with its socket in `folder`."""
     command = [
-        find_binaries() / "postgres", "-D", data, "-c", "listen_addresses=", "-c", "port=5432",
+        programs / "postgres", "-D", data, "-c", "listen_addresses=", "-c", "port=5432",
         "-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "shared_buffers=16MB",
     ]  # fmt: skip
     log = folder / "log"
@@ -226,28 +225,32 @@ def serving(data: Path, folder: Path, who: dict[str, int]) -> Iterator[Target]:
 class Cluster:
     """A small server that is not running, and the programs to do things with it."""
 
+    programs: Path
     folder: Path
     who: dict[str, int]
 
     def run(self, program: str, name: str, *words: object) -> None:
         """Run a program of PostgreSQL on one of the data directories."""
-        command = [find_binaries() / program, "-D", self.folder / name, *map(str, words)]
+        command = [self.programs / program, "-D", self.folder / name, *map(str, words)]
         subprocess.run(command, check=True, capture_output=True, cwd="/", **self.who)  # type: ignore[call-overload]
 
     @contextmanager
     def serving(self, name: str) -> Iterator[Target]:
         """Run a server on one of the data directories."""
-        with serving(self.folder / name, self.folder, self.who) as target:
+        with serving(self.programs, self.folder / name, self.folder, self.who) as target:
             yield target
 
 
 @pytest.fixture
 def cluster(server: Server, folder: Path) -> Cluster:
     """A server of the test's own, with its data in "primary"."""
-    socket = resolve(server.url("postgres")).params.get("host", "")
+    home = resolve(server.url("postgres"))
+    socket = home.params.get("host", "")
     if not socket.startswith("/"):
         pytest.skip("needs an account that may run a server here")
-    found = Cluster(folder, account(socket))
+    # The account of that server may run those of the wheel only where they were copied to.
+    ((programs,),) = rows(home, "SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+    found = Cluster(Path(str(programs)), folder, account(socket))
     found.run("initdb", "primary", "-U", "boss", "-A", "trust", "--no-sync")
     return found
 
@@ -255,7 +258,7 @@ def cluster(server: Server, folder: Path) -> Cluster:
 @pytest.fixture
 def standby(cluster: Cluster) -> Iterator[Target]:
     """The standby of a server that is gone by now."""
-    if not (find_binaries() / "pg_basebackup").exists():
+    if not (cluster.programs / "pg_basebackup").exists():
         pytest.skip("needs pg_basebackup")
     with cluster.serving("primary"):
         where = ("-h", cluster.folder, "-p", "5432", "-U", "boss")
