@@ -20,7 +20,7 @@ from peewee import PostgresqlDatabase
 
 from foundry.errors import MigrationError
 from foundry.migrate.spelling import quote, quoted
-from foundry.migrate.updates import Update
+from foundry.migrate.updates import Update, is_momentary
 
 SIZE = 5000
 """Rows of the table in a batch."""
@@ -52,6 +52,13 @@ class Key:
     at_most: str
     at_least: str
     more: str
+    grows: bool
+    """New rows come behind all others."""
+
+    @property
+    def kind(self) -> list[Any]:
+        """Return what must not change between two runs: the text of a key is read by it."""
+        return [list(self.columns), list(self.types), list(self.collations)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +116,11 @@ def plan_batches(
     found = _plan(database, update, tuple(noted["key"]) if noted else ())
     if noted is None:
         return found
-    if isinstance(found, Batches) and list(found.key.columns) == noted["key"]:
+    if isinstance(found, Batches) and found.key.kind == [noted["key"], *noted["kind"]]:
         return replace(found, start=_position(noted))
     if update.repeats:
         return found
-    reason = found.reason if isinstance(found, Whole) else "that is no key any more"
+    reason = found.reason if isinstance(found, Whole) else "that is no key any more, or one of other types"
     raise MigrationError(
         f'"{update.table[-1]}" was updated in part, by the key ({quoted(noted["key"])}), and the '
         f"rest cannot be found: {reason}; undo that and run it again"
@@ -198,6 +205,7 @@ def _note(key: Key, position: Position) -> str:
     return json.dumps(
         {
             "key": key.columns,
+            "kind": key.kind[1:],
             "turn": position.turn,
             "until": position.until,
             "after": position.after,
@@ -298,7 +306,9 @@ def _plan(
 ) -> Batches | Whole:
     if update.obstacle:
         return Whole(reason=update.obstacle)
-    rows = _rows(database, "table", table=".".join(map(quote, update.table)))
+    assigned = [a.column for a in update.assignments]
+    named = ".".join(map(quote, update.table))
+    rows = _rows(database, "table", table=named, assigned=assigned)
     if not rows:
         return Whole(reason=f'there is no table "{update.table[-1]}"')
     oid, kind, parent, rules, secured, trigger, estimate = rows[0]
@@ -307,24 +317,30 @@ def _plan(
         or (parent and not update.only and "other tables inherit from the table")
         or (rules and "the table has rules")
         or (secured and "row security applies")
-        or (trigger and f'trigger "{trigger}" would fire once a batch')
+        or (trigger and f'trigger "{trigger}" would see it in parts')
         or _unique_obstacle(database, update, oid)
         or _function_obstacle(database, update, oid)
     )
     if obstacle:
         return Whole(reason=obstacle)
-    assigned = [a.column for a in update.assignments]
     keys = [_key(row) for row in _rows(database, "keys", oid=oid, assigned=assigned)]
     if not keys:
         return Whole(
             reason="no unique index is over columns that are NOT NULL and stay as they are"
+        )
+    if not update.repeats:
+        keys = [key for key in keys if key.grows]
+    if not keys:
+        return Whole(
+            reason="it does not only fill what is NULL, and without a key that counts up it "
+            "could change rows that others insert meanwhile"
         )
     key = next((k for k in keys if k.columns == preferred), keys[0])
     return Batches(update=update, key=key, estimate=estimate)
 
 
 def _key(row: Sequence[Any]) -> Key:
-    columns, types, collations, (less, at_most, at_least, more) = row
+    columns, types, collations, (less, at_most, at_least, more), grows = row
     return Key(
         columns=tuple(columns),
         types=tuple(types),
@@ -333,6 +349,7 @@ def _key(row: Sequence[Any]) -> Key:
         at_most=at_most,
         at_least=at_least,
         more=more,
+        grows=bool(grows),
     )
 
 
@@ -358,6 +375,8 @@ def _function_obstacle(database: PostgresqlDatabase, update: Update, oid: int) -
     values = [
         defaults.get(a.column, "NULL") if a.column in names else a.value for a in update.assignments
     ]
+    if not update.repeats and any(map(is_momentary, (*values, update.where))):
+        return "it would see another moment in each batch"
     asked = ", ".join(f"({value}\n) IS NULL AS c{n}" for n, value in enumerate(values))
     view = (
         f"CREATE TEMPORARY VIEW {_PROBE} AS SELECT {asked} FROM {update.relation} "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from foundry.migrate.tokens import Name, Reader, Token, listed
+from foundry.migrate.tokens import Name, Reader, Token, listed, tokens
 
 # Each reads rows, which parts that were run before may have changed; TABLE and VALUES can
 # stand for a SELECT, and without quotes two of them are no names.
@@ -14,6 +14,12 @@ _QUERIES = ("select", "table", "values")
 # Each runs a query that it is given as a string.
 _RUNNERS = ("ts_rewrite", "ts_stat")
 _RUNNER_ENDINGS = ("_to_xml", "_to_xmlschema", "_to_xml_and_xmlschema")
+# What stays the same for one transaction, or one statement: functions and reserved words.
+_MOMENT_FUNCTIONS = (
+    *("now", "transaction_timestamp", "statement_timestamp", "age"),
+    *("txid_current", "pg_current_xact_id"),
+)
+_MOMENTS = ("current_timestamp", "current_date", "current_time", "localtime", "localtimestamp")
 # Words that a parenthesis may follow without a function being called.
 _NO_CALL = ("and", "or", "not", "in", "is", "any", "all", "some", "like", "ilike", "between")
 
@@ -63,6 +69,13 @@ def read_update(sql: str, found: Sequence[Token]) -> Update | None:
         return None
     clauses = _clauses(r.rest())
     return _update(sql, clauses, relation, (table, only, alias[0]))
+
+
+def is_momentary(text: str) -> bool:
+    """True when an expression has another value in another transaction, by the clock."""
+    found = tokens(text)
+    calls = (a.text for a, b in pairwise(found) if a.identifier and b.mark("("))
+    return any(t.word(*_MOMENTS) for t in found) or any(c in _MOMENT_FUNCTIONS for c in calls)
 
 
 def _update(

@@ -10,7 +10,7 @@ ROUNDS = int(os.environ.get("FOUNDRY_KILL_ROUNDS", "100"))
 RUNNERS = 8
 BEFORE = """
 CREATE TABLE a (id int PRIMARY KEY, n int);
-CREATE TABLE b (id int PRIMARY KEY, n int);
+CREATE TABLE b (id serial PRIMARY KEY, n int);
 INSERT INTO a VALUES (0, 0);
 INSERT INTO b VALUES (0, 0);
 """

@@ -11,7 +11,7 @@ from bench import Bench, steps
 from psycopg2.extensions import connection
 
 BEFORE = """
-CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, s text);
+CREATE TABLE t (id serial PRIMARY KEY, n int NOT NULL, s text);
 INSERT INTO t SELECT i, i, 'row ' || i FROM generate_series(1, 10) AS i;
 """
 FIRST = "UPDATE t SET n = n + 1"

@@ -35,7 +35,7 @@ SLOW = (
 )
 BUILD = "CREATE INDEX CONCURRENTLY s_slow ON s (slow(id))"
 ROWS = (
-    "CREATE TABLE t (id int PRIMARY KEY, n int)",
+    "CREATE TABLE t (id serial PRIMARY KEY, n int)",
     "INSERT INTO t SELECT i FROM generate_series(1, 40) i",
 )
 FILL = "UPDATE t SET n = 1 WHERE n IS NULL"

@@ -191,7 +191,7 @@ def test_a_backfill_that_fails_in_its_middle_goes_on_there(empty: Target, direct
     """Its batches stand: none of their rows is changed twice."""
     execute(
         empty,
-        "CREATE TABLE t (id int PRIMARY KEY, n int CONSTRAINT c CHECK (n < 25))",
+        "CREATE TABLE t (id serial PRIMARY KEY, n int CONSTRAINT c CHECK (n < 25))",
         "INSERT INTO t SELECT i, 0 FROM generate_series(1, 30) AS i",
         "UPDATE t SET n = 24 WHERE id = 25",
     )

@@ -1,5 +1,6 @@
 -- The unique indexes that order all rows of a table, the primary key first: the names, types
--- and collations of their columns, and the operators <, <=, >= and > that they are sorted by.
+-- and collations of their columns, the operators <, <=, >= and > that they are sorted by, and
+-- whether a new row gets a key behind all others: its value is the next of a sequence.
 SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.place) AS columns,
        pg_catalog.array_agg(pg_catalog.format_type(a.atttypid, -1) ORDER BY k.place) AS types,
        pg_catalog.array_agg(
@@ -8,7 +9,25 @@ SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.place) AS columns,
             JOIN pg_catalog.pg_namespace AS n ON n.oid = l.collnamespace
             WHERE l.oid = k.collation)
            ORDER BY k.place) AS collations,
-       pg_catalog.min(o.operators) AS operators
+       pg_catalog.min(o.operators) AS operators,
+       i.indnkeyatts = 1 AND pg_catalog.bool_and(
+           a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+           AND EXISTS (
+               SELECT FROM pg_catalog.pg_sequence AS s
+               WHERE s.seqincrement > 0 AND NOT s.seqcycle AND s.seqrelid IN (
+                   SELECT d.objid FROM pg_catalog.pg_depend AS d
+                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'i'
+                     AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                     AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                   UNION ALL
+                   SELECT d.refobjid
+                   FROM pg_catalog.pg_attrdef AS x
+                   JOIN pg_catalog.pg_depend AS d
+                       ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = x.oid
+                      AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                   WHERE x.adrelid = a.attrelid AND x.adnum = a.attnum
+                     AND pg_catalog.pg_get_expr(x.adbin, x.adrelid)
+                         ~ '^nextval\(''[^'']+''::regclass\)$'))) AS grows
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_am AS m ON m.oid = c.relam AND m.amname = 'btree'
