@@ -76,6 +76,18 @@ class Blocker:
         unseen = "" if self.query is not None else "; pg_read_all_stats would show what it runs"
         return f"server process {self.pid}{name}{state}{query}{unseen}"
 
+    def values(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "pid": self.pid,
+            "application": _line(self.application),
+            "user": self.user,
+            "kind": self.kind,
+            "state": self.state,
+            "seconds": None if self.age is None else round(max(self.age, 0), 1),
+            "query": self.query,
+        }
+
     @property
     def remedy(self) -> str:
         """The statement that ends it."""
@@ -120,12 +132,24 @@ def named(blockers: Sequence[Blocker]) -> str:
 def timed_out(what: str, wait: float, blockers: Sequence[Blocker]) -> LockTimeout:
     """Return what to raise when they have been in the way of `what` for `wait` seconds."""
     who = f": {named(blockers)}" if blockers else ""
-    ways = " or ".join(blocker.remedy for blocker in blockers[:_SHOWN])
-    end = f"end that ({ways})" if ways else "look into pg_stat_activity for who holds it"
+    ways = _remedies(blockers)
+    them = "that" if len(blockers) == 1 else "them"
+    end = f"end {them} ({ways})" if ways else "look into pg_stat_activity for who holds it"
     return LockTimeout(
         f"{what} waited {wait:g} s for a lock{who}",
-        f"wait for it to end, {end}, or give --wait more seconds, and run it again",
+        f"wait for {'them' if len(blockers) > 1 else 'it'} to end, {end}, or give --wait more seconds, and run it again",
     )
+
+
+def _remedies(blockers: Sequence[Blocker]) -> str:
+    """Return what ends all of them: ending one does not help while others are in the way."""
+    prepared = [blocker.remedy for blocker in blockers if blocker.kind == PREPARED]
+    sessions = [blocker for blocker in blockers if blocker.kind != PREPARED]
+    if len(sessions) < 2:
+        return "; ".join([*prepared, *(blocker.remedy for blocker in sessions)])
+    pids = ", ".join(str(blocker.pid) for blocker in sessions)
+    one = f"SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{pids}]) AS pid"
+    return "; ".join([*prepared, one])
 
 
 def masked(query: str) -> str:
@@ -140,7 +164,7 @@ def masked(query: str) -> str:
         found = _TOKEN.match(query, at)
         piece, at = _piece(found, query) if found else (query[at], at + 1)
         pieces.append(piece)
-    line = _line("".join(pieces))
+    line = _line("".join(pieces)).rstrip("; ")
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 

@@ -22,7 +22,7 @@ from foundry.migrate.limits import Limited
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.stepwise import Course
-from foundry.migrate.watching import WORKING, Progress, following
+from foundry.migrate.watching import WORKING, Progress, following, waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,10 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
             attempt,
             database=database,
             target=ground.target,
-            what=f'"{work.file.name}"',
+            what=lambda: f'"{work.file.name}"' + (f" ({migrator.doing})" if migrator.doing else ""),
             wait=ground.settings.wait,
             report=ground.report,
+            waits=lambda found: ground.progress(f'"{work.file.name}"', waiting(found)),
         )
 
 

@@ -1,4 +1,4 @@
-"""How long a statement may take that should take an instant."""
+"""How long a statement of a migration may take, and wait, in the transaction that is open."""
 
 from __future__ import annotations
 
@@ -11,53 +11,115 @@ from peewee import PostgresqlDatabase
 from playhouse.migrate import PostgresqlMigrator
 
 from foundry.errors import MigrationError
+from foundry.migrate.blockers import masked
 from foundry.migrate.instant import is_instant, is_instant_operation
+from foundry.migrate.tokens import tokens
 from foundry.migrate.watching import sqlstate
 
 LIMIT = 30.0
 """Seconds. Others may stand behind its lock, so better none than one that takes longer."""
 
 _CANCELED = "57014"
+_SHOWN = 100
+
+# What only changes rows waits for whoever holds those, and only writers of its own rows wait for
+# it meanwhile; unless it has locks of tables already. A file may have set lock_timeout: what
+# retried() chose is put back before each statement.
+_SETTLED = """
+SELECT extract(epoch FROM pg_catalog.current_setting('statement_timeout')::interval)::float8,
+    pg_catalog.set_config('lock_timeout', coalesce(
+        nullif(pg_catalog.current_setting(CASE WHEN %s AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_locks
+            WHERE pid = pg_catalog.pg_backend_pid() AND granted AND locktype = 'relation'
+              AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                           'AccessExclusiveLock'))
+            THEN 'foundry.row_timeout' ELSE 'foundry.lock_timeout' END, true), ''),
+        pg_catalog.current_setting('lock_timeout')), true)
+"""
 
 
 class Limited(PostgresqlMigrator):  # type: ignore[misc]
     """playhouse's migrator, with a limit for each operation that should take an instant."""
 
+    doing = ""
+    """The operation that is run, or was run last, for messages."""
+
     def migrate(self, *operations: Any) -> None:
         """Run operations in the transaction that is open."""
         for operation in operations:
-            with limited(self.database, instant=self._is_instant(operation)):
+            self.doing = said(operation)
+            name, text = operation_name(operation), self._text(operation)
+            instant = is_instant(text) if name == "sql" else is_instant_operation(name)
+            with limited(self.database, instant=instant, rows=changes_rows(text)):
                 operation.run()
 
-    def _is_instant(self, operation: Any) -> bool:
-        name = getattr(getattr(operation, "fn", None), "__name__", "")
-        if name != "sql":
-            return is_instant_operation(name)
+    def _text(self, operation: Any) -> str:
+        if operation_name(operation) != "sql":
+            return ""
         try:
-            text = self.database.cursor().mogrify(*operation.args).decode()
+            return str(self.database.cursor().mogrify(*operation.args).decode())
         except Exception:  # running it will say what is wrong with it
-            return False
-        return is_instant(text)
+            return ""
+
+
+def operation_name(operation: Any) -> str:
+    """Return the name of the method that made an operation; empty for what is none."""
+    return getattr(getattr(operation, "fn", None), "__name__", "")
+
+
+def said(operation: Any) -> str:
+    """Return what an operation does in a few words, without literals."""
+    name = operation_name(operation)
+    if name != "sql" or not operation.args:
+        return name
+    text = masked(str(operation.args[0]).replace("%%", "%"))
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def changes_rows(text: str) -> bool:
+    """True for one statement that can do nothing but change rows."""
+    found = tokens(text)
+    ends = [t for t in found if t.mark(";")]
+    alone = not ends or ends == [found[-1]]
+    return alone and bool(found) and found[0].word("insert", "update", "delete", "merge")
+
+
+def settled(database: PostgresqlDatabase, *, rows: bool) -> float:
+    """Set how long the next statement may wait for a lock, within retried().
+
+    `rows` says that it only changes rows. Returns the statement_timeout in seconds, 0 for none.
+    """
+    return float(database.execute_sql(_SETTLED, (rows,)).fetchone()[0])
 
 
 @contextmanager
-def limited(database: PostgresqlDatabase, *, instant: bool) -> Iterator[None]:
+def limited(database: PostgresqlDatabase, *, instant: bool, rows: bool = False) -> Iterator[None]:
     """Run one statement, in the transaction that is open, for LIMIT seconds at most if `instant`.
 
-    MigrationError when they are over.
+    MigrationError when they are over, or when the statement_timeout is that the file has set.
     """
-    if not instant:
-        yield
-        return
-    database.execute_sql(f"SET LOCAL statement_timeout = {round(LIMIT * 1000)}")
+    own = settled(database, rows=rows)
+    limit = min(own or LIMIT, LIMIT) if instant else own
+    if limit != own:
+        database.execute_sql(f"SET LOCAL statement_timeout = {round(limit * 1000)}")
     started = time.monotonic()
     try:
         yield
     except Exception as error:
-        if sqlstate(error) == _CANCELED and time.monotonic() - started >= LIMIT:
-            raise MigrationError(
-                f"a statement that takes an instant did not end in {LIMIT:g} s and was ended: "
-                f"look for what holds it up (an event trigger, the disk), and run it again"
-            ) from error
+        if sqlstate(error) == _CANCELED and 0 < limit <= time.monotonic() - started:
+            raise MigrationError(_over(limit, own=limit == own)) from error
         raise
-    database.execute_sql("SET LOCAL statement_timeout = 0")
+    if limit != own:
+        database.execute_sql(f"SET LOCAL statement_timeout = {round(own * 1000)}")
+
+
+def _over(limit: float, *, own: bool) -> str:
+    if own:
+        return (
+            f"a statement took longer than the {limit:g} s of the statement_timeout that the file "
+            f"sets: raise or remove that, and run it again"
+        )
+    return (
+        f"a statement that takes an instant did not end in {limit:g} s and was ended: look for "
+        f"what holds it up (an event trigger, the disk), and run it again"
+    )

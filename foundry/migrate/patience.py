@@ -29,12 +29,18 @@ LOCK_TIMEOUT = 0.1
 # lock_not_available, deadlock_detected, serialization_failure.
 _ANOTHER_TIME = frozenset({"55P03", "40P01", "40001"})
 _LOOK = 0.05
+_FREE = 10
+"""Looks in one try after which nobody is in the way any more."""
 _AGAIN = 5.0
 _SHORTEST, _LONGEST, _GROWTH = 0.15, 2.0, 1.5
 _CONNECTED = 2.0
 
+# The two of ours are for what settled() sets before each statement.
 _BEGUN = """
-SELECT pg_catalog.set_config('lock_timeout', %s, true), pg_catalog.pg_current_xact_id()::text
+SELECT pg_catalog.set_config('lock_timeout', %(lock)s, true),
+    pg_catalog.set_config('foundry.lock_timeout', %(lock)s, true),
+    pg_catalog.set_config('foundry.row_timeout', %(row)s, true),
+    pg_catalog.pg_current_xact_id()::text
 """
 _STATUS = "SELECT pg_catalog.pg_xact_status(%s::xid8)"
 # A waiting session has autovacuum cancelled after deadlock_timeout, never before.
@@ -49,22 +55,27 @@ def retried(
     *,
     database: PostgresqlDatabase,
     target: Target,
-    what: str,
+    what: str | Callable[[], str],
     wait: float,
     report: Callable[[str], None],
+    waits: Callable[[tuple[Blocker, ...]], None] = lambda blockers: None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> T:
     """Call `attempt` in a transaction with a short lock_timeout until it has its locks.
 
     The transaction is begun and committed here, on `database`, which must not be in one; all of
-    it is rolled back before `attempt` is called again, at least once more and for `wait`
-    seconds. Then LockTimeout names `what` and who was in the way; `report` gets a line about
-    that every few seconds. Other errors pass through, and so do those of an attempt that
-    committed something by itself.
+    it is rolled back before `attempt` is called again, at least once more and until it waited
+    for `wait` seconds in sum, pauses included and its work not. Then LockTimeout names `what`
+    and who was in the way; `report` gets a line about that every few seconds, and `waits` is
+    called in another thread when who is in the way changes. Other errors pass through, and so do
+    those of an attempt that committed something by itself. A statement that only changes rows is
+    given twice the time with each try, after `limits.settled()`: on a table where all is busy it
+    would never get all of its rows within the short one.
     """
     if database.in_transaction():
         raise ValueError("retried() needs a session that is not in a transaction")
-    deadline = time.monotonic() + wait
+    named_now = what if callable(what) else lambda: str(what)
+    waited, row_timeout = 0.0, lock_timeout
     pauses = _pauses()
     with ExitStack() as stack:
         lookout: _Lookout | None = None
@@ -72,27 +83,34 @@ def retried(
             began: list[str] = []
             try:
                 with lookout.while_trying() if lookout else ExitStack():
-                    return _attempted(attempt, database, lock_timeout, began)
+                    return _attempted(attempt, database, (lock_timeout, row_timeout), began)
             except Exception as error:
                 if sqlstate(error) not in _ANOTHER_TIME or _committed(database, began):
                     raise
+                waited += max(lock_timeout, lookout.blocked if lookout else 0.0)
+                row_timeout = max(lock_timeout, min(2 * row_timeout, wait - waited))
                 if lookout is None:
-                    lookout = _Lookout(database, what, report)
+                    lookout = _Lookout(database, named_now, report, waits)
                     stack.enter_context(lookout.opened(target))
                     continue
-                if time.monotonic() >= deadline:
-                    raise timed_out(what, wait, lookout.seen) from error
+                if waited >= wait:
+                    raise timed_out(named_now(), wait, lookout.seen) from error
                 lookout.tell()
             _dislodge(database, lookout.seen)
-            time.sleep(max(0.0, min(next(pauses), deadline - time.monotonic())))
+            pause = max(0.0, min(next(pauses), wait - waited))
+            waited += pause
+            time.sleep(pause)
 
 
 def _attempted(
-    attempt: Callable[[], T], database: PostgresqlDatabase, lock_timeout: float, began: list[str]
+    attempt: Callable[[], T],
+    database: PostgresqlDatabase,
+    timeouts: tuple[float, float],
+    began: list[str],
 ) -> T:
     with database.atomic():
-        milliseconds = str(max(1, round(lock_timeout * 1000)))
-        began.append(database.execute_sql(_BEGUN, (milliseconds,)).fetchone()[1])
+        lock, row = (str(round(min(max(0.001, s) * 1000, 2**31 - 1))) for s in timeouts)
+        began.append(database.execute_sql(_BEGUN, {"lock": lock, "row": row}).fetchone()[-1])
         return attempt()
 
 
@@ -135,9 +153,20 @@ class _Lookout:
     """
 
     def __init__(
-        self, database: PostgresqlDatabase, what: str, report: Callable[[str], None]
+        self,
+        database: PostgresqlDatabase,
+        what: Callable[[], str],
+        report: Callable[[str], None],
+        waits: Callable[[tuple[Blocker, ...]], None],
     ) -> None:
         self.seen: tuple[Blocker, ...] = ()
+        self.blocked = 0.0
+        """Seconds that somebody was seen to be in the way, in the last try."""
+        self._waits = waits
+        self._looked = 0.0
+        self._blocking = False
+        self._free = 0
+        self._shown: frozenset[int] = frozenset()
         self._pid = database.connection().info.backend_pid
         self._what = what
         self._report = report
@@ -150,10 +179,14 @@ class _Lookout:
     def opened(self, target: Target) -> Iterator[None]:
         with polling(target, self._look, every=_LOOK, lost=self._lost):
             self._ready.wait(_CONNECTED)
-            yield
+            try:
+                yield
+            finally:
+                self._waits(())
 
     @contextmanager
     def while_trying(self) -> Iterator[None]:
+        self.blocked, self._blocking = 0.0, False
         self._trying.set()
         try:
             yield
@@ -164,12 +197,24 @@ class _Lookout:
         now = time.monotonic()
         if self._told_at is None or now >= self._told_at + _AGAIN:
             self._told_at = now
-            self._report(f"{self._what} waits for {named(self.seen) or 'a lock'}")
+            self._report(f"{self._what()} waits for {named(self.seen) or 'a lock'}")
 
     def _look(self, cursor: Cursor) -> None:
         self._ready.set()
-        if self._trying.is_set():
-            self.seen = blocking(cursor, self._pid) or self.seen
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 2 * _LOOK), now
+        found = blocking(cursor, self._pid) if self._trying.is_set() else ()
+        self.blocked += passed if found and self._blocking else 0.0
+        self._blocking = bool(found)
+        self._free = 0 if found or not self._trying.is_set() else self._free + 1
+        if self._free == _FREE:
+            self._waits(())
+            self._shown = frozenset()
+        if found:
+            pids = frozenset(b.pid for b in found)
+            if pids != self._shown:
+                self._waits(found)
+            self._shown, self.seen = pids, found
 
     def _lost(self, reason: str) -> None:
         self._ready.set()

@@ -15,12 +15,20 @@ _PLAIN = (
     "RESET SESSION AUTHORIZATION; RESET ALL; SET TIME ZONE 'UTC'; SET DateStyle = 'ISO';"
     " SET IntervalStyle = 'postgres'; SET standard_conforming_strings = on;"
     " SET row_security = off; SET statement_timeout = 0;"
-    " SET idle_in_transaction_session_timeout = 0"
+    " SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;"
+    " SET extra_float_digits = 1; SET array_nulls = on;"
+    # A client whose machine or network is gone closes no connection; the server has to ask.
+    " SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;"
+    " SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'"
 )
 _SINCE_17 = "; SET transaction_timeout = 0"
 
 # So that the statement of a client that was killed ends, and its locks with it.
 _CHECKING = "SET client_connection_check_interval = '1s'"
+
+# In a transaction that nothing but the run's own statements are in there is nothing to think
+# about: a client that is stopped in it, not gone, must not keep its locks for ever.
+PRESENT = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 _SHORTEST, _LONGEST = 0.1, 2**31 / 1000 - 1
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from foundry.console import printable, say
+from foundry.migrate.blockers import Blocker, named
 from foundry.migrate.watching import WORKING, Progress
 
 _BAR, _LINE, _JSON = 0.25, 10.0, 1.0
@@ -35,6 +36,7 @@ class Long:
     began: float = field(default_factory=time.monotonic)
     lately: list[tuple[float, int]] = field(default_factory=list)
     """When it was how far, in this phase."""
+    waits: tuple[Blocker, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -49,7 +51,10 @@ class Long:
         return (self.seen.done - done) / (time.monotonic() - since)
 
     def saw(self, seen: Progress) -> None:
-        """Note how far it is."""
+        """Note how far it is, or who is in the way."""
+        if seen.waits is not None:
+            self.waits = seen.waits
+            return
         now = time.monotonic()
         if seen.phase != self.seen.phase:
             self.lately.clear()
@@ -68,12 +73,14 @@ class Long:
             "unit": self.seen.unit,
             "rate": None if self.rate is None else round(self.rate, 1),
             "seconds": round(self.seconds, 1),
+            "waiting": [blocker.values() for blocker in self.waits],
         }
 
     def told(self) -> str:
         """Return what is counted, and how fast, in words."""
         seen = self.seen
-        parts = [seen.phase]
+        who = f"waiting for {named(self.waits[:1])}" if self.waits else seen.phase
+        parts = [who]
         if seen.total:
             share = 100 * seen.done // seen.total
             parts.append(f"{seen.done:,} of {seen.total:,} {seen.unit} ({share} %)")

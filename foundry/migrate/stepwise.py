@@ -7,8 +7,9 @@ cannot has a row that says it began, and is looked for by what it makes before i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import psycopg2
@@ -16,18 +17,19 @@ from peewee import PeeweeException, PostgresqlDatabase
 
 from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
-from foundry.migrate import batches, leftovers
+from foundry.migrate import batches, leftovers, session
 from foundry.migrate.collecting import Collected, statements
 from foundry.migrate.constraints import read_constraint, rest_of
+from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Journal, Noted
 from foundry.migrate.instant import is_instant
-from foundry.migrate.limits import limited
+from foundry.migrate.limits import changes_rows, limited, said, settled
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.statements import Statement, read
 from foundry.migrate.undoing import undone
-from foundry.migrate.watching import WORKING, Progress, following, sqlstate, watching
+from foundry.migrate.watching import WORKING, Progress, following, sqlstate, waiting, watching
 
 T = TypeVar("T")
 
@@ -57,6 +59,21 @@ class Course:
     def what(self, step: Collected) -> str:
         """Return the step as messages name it."""
         return f'step {step.ordinal} of {self.total} of "{self.file.name}"'
+
+    def at(self, step: Collected) -> str:
+        """Return the step with what it does."""
+        return f"{self.what(step)} ({said(step.operation)})"
+
+    @contextmanager
+    def named(self, step: Collected) -> Iterator[None]:
+        """Say of what the server refuses which step it was."""
+        try:
+            yield
+        except (psycopg2.Error, PeeweeException) as error:
+            place = f"step {step.ordinal} of {self.total} ({said(step.operation)})"
+            raise MigrationError(
+                f'"{self.file.name}" {self.journal.way} failed at {place}: {told(error)}'
+            ) from error
 
     @contextmanager
     def shown(self, step: Collected) -> Iterator[None]:
@@ -91,7 +108,7 @@ def run(steps: Sequence[Collected], course: Course) -> None:
         if before is not None and before.digest != step.digest:
             before = None
         if before is None or not before.done:
-            with course.shown(step):
+            with course.shown(step), course.named(step):
                 _do(step, before, course)
 
 
@@ -183,13 +200,14 @@ def _together(
 
     def attempt() -> None:
         for text in texts:
-            with limited(course.database, instant=is_instant(text)):
+            rows = changes_rows(text)
+            with limited(course.database, instant=is_instant(text), rows=rows):
                 course.database.cursor().execute(text)
         course.note(step, texts, done=True)
 
     if found and all(statement.patient for statement in found):
-        course.database.execute_sql("SET lock_timeout = 0")
-        with _watched(course.what(step), course), course.database.atomic():
+        with _watched(step, course), course.database.atomic():
+            course.database.execute_sql(session.PRESENT)
             attempt()
     else:
         what = course.what(step)
@@ -233,18 +251,22 @@ def _in_batches(
                 phase="filling", done=passed, total=total if planned.estimate else 0, unit="rows"
             ),
         ),
-        retry=lambda batch: _retried(step, course, batch),
+        retry=lambda batch: _retried(step, course, partial(_of_rows, batch, course)),
     )
     with course.database.atomic():
         course.note(step, texts, done=True)
+
+
+def _of_rows(batch: Callable[[], T], course: Course) -> T:
+    settled(course.database, rows=True)
+    return batch()
 
 
 def _alone(
     step: Collected, before: Noted | None, text: str, statement: Statement, course: Course
 ) -> None:
     began = before is not None
-    course.database.execute_sql("SET lock_timeout = 0")
-    with _watched(course.what(step), course):
+    with _watched(step, course):
         settled = leftovers.settled(
             course.database, text, statement, began=began, report=course.report
         )
@@ -287,27 +309,35 @@ def _plainly(text: str, statement: Statement, course: Course, *, what: str) -> N
             report=course.report,
         )
     else:
-        course.database.execute_sql("SET lock_timeout = 0")
-        with _watched(what, course):
+        with _watching(what, what, course):
             attempt()
 
 
 def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
+    def present() -> T:
+        course.database.execute_sql(session.PRESENT)
+        return attempt()
+
     return retried(
-        attempt,
+        present,
         database=course.database,
         target=course.target,
-        what=course.what(step),
+        what=course.at(step),
         wait=course.settings.wait,
         report=course.report,
+        waits=lambda blockers: course.progress(course.what(step), waiting(blockers)),
     )
 
 
-def _watched(what: str, course: Course):  # type: ignore[no-untyped-def]
+def _watched(step: Collected, course: Course) -> AbstractContextManager[None]:
+    return _watching(course.at(step), course.what(step), course)
+
+
+def _watching(named: str, what: str, course: Course) -> AbstractContextManager[None]:
     return watching(
         course.target,
         course.pid,
-        what=what,
+        what=named,
         wait=course.settings.wait,
         report=course.report,
         progress=lambda seen: course.progress(what, seen),

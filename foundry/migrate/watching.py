@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg2
 from peewee import PeeweeException
@@ -26,7 +26,8 @@ _FIRST = 1.0
 _AGAIN = 30.0
 _RECONNECT = 2.0
 _LAST_WORD = 5.0
-_CANCELED = "57014"
+_CONNECT = 5
+_CANCELED, _TIMED_OUT = "57014", "55P03"
 
 # Only while it still waits: a statement that has its lock by now is left to go on.
 _CANCEL = """
@@ -46,10 +47,17 @@ class Progress:
     """0 where the phase has no measure."""
     unit: str
     """"blocks", "rows" or "transactions"."""
+    waits: tuple[Blocker, ...] | None = None
+    """Who is in the way now, none when nobody is any more; the rest says nothing then."""
 
 
 WORKING = Progress(phase="working", done=0, total=0, unit="")
 """Of a step that has begun, and of one that the server tells nothing of."""
+
+
+def waiting(blockers: tuple[Blocker, ...]) -> Progress:
+    """Return what says who is in the way of a step, or that nobody is any more."""
+    return replace(WORKING, phase="waiting", waits=blockers)
 
 
 @contextmanager
@@ -68,7 +76,8 @@ def watching(
     every 30 s; `progress` what the server tells, when it changed. Both are called in another
     thread. A statement that waits for others for `wait` seconds in sum is cancelled and the
     block raises LockTimeout. Without a second connection, or when that is lost, one line says
-    so, the block goes on, and the connection is tried again every few seconds.
+    so, the block goes on, and the connection is tried again every few seconds; the session's own
+    lock_timeout, which should be `wait`, bounds each wait then.
     """
     watched = _Watched(pid=pid, what=what, wait=wait, report=report, progress=progress)
     try:
@@ -77,6 +86,8 @@ def watching(
     except Exception as error:
         if watched.cancelled and sqlstate(error) == _CANCELED:
             raise timed_out(what, wait, watched.cancelled) from error
+        if sqlstate(error) == _TIMED_OUT:
+            raise timed_out(what, wait, watched.blockers) from error
         raise
 
 
@@ -112,7 +123,10 @@ def polling(
     owner = os.getpid()
 
     def session() -> None:
-        with closing(open_connection(target, application_name=APPLICATION)) as conn, connected:
+        # A pooler may take the connection and have no session for it.
+        params = {**target.params, "connect_timeout": str(_CONNECT)}
+        direct = replace(target, params=params)
+        with closing(open_connection(direct, application_name=APPLICATION)) as conn, connected:
             while not stop.wait(every):
                 with conn.cursor() as cursor:
                     poll(cursor)
@@ -170,6 +184,8 @@ class _Watched:
     progress: Callable[[Progress], None]
     cancelled: tuple[Blocker, ...] = ()
     """Who was in the way when the statement was cancelled."""
+    blockers: tuple[Blocker, ...] = ()
+    """Who was in the way at the last look."""
     _seen: float = field(default_factory=time.monotonic)
     _blocked: float = 0.0
     _at_a_time: float = 0.0
@@ -182,7 +198,11 @@ class _Watched:
         self.show(cursor)
         found = blocking(cursor, self.pid)
         now = time.monotonic()
-        passed, self._seen = now - self._seen, now
+        # Only what was seen counts: not before the first look, nor while the connection was lost.
+        passed = min(now - self._seen, 2 * _EVERY) if self.blockers else 0.0
+        if {b.pid for b in found} != {b.pid for b in self.blockers}:
+            self.progress(waiting(found))
+        self._seen, self.blockers = now, found
         self._at_a_time = self._at_a_time + passed if found else 0.0
         if not found:
             return
@@ -195,7 +215,7 @@ class _Watched:
     def lost(self, reason: str) -> None:
         if not self._alone:
             self._alone = True
-            self.report(f"progress and waits are not shown, --wait does not end them: {reason}")
+            self.report(f"progress and waits are not shown, --wait bounds each by itself: {reason}")
 
     def show(self, cursor: Cursor) -> None:
         cursor.execute(statement("progress"), {"pid": self.pid})

@@ -66,6 +66,62 @@ def test_what_may_take_long_is_not_ended(
     assert ("0001_a",) == up(empty, directory)
 
 
+def test_a_limit_of_the_files_own_stays_and_is_named(empty: Target, directory: Path) -> None:
+    """Behind what takes an instant, too; to run it again would not help."""
+    execute(empty, "CREATE TABLE t (id int PRIMARY KEY, n int)")
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n"
+        "    migrator.migrate(\n"
+        "        migrator.sql('SET LOCAL statement_timeout = 700'),\n"
+        f"        migrator.sql({INSTANT!r}),\n"
+        "        migrator.sql('SELECT pg_sleep(%s)', (30,)),\n"
+        "    )\n"
+    )
+    with pytest.raises(MigrationError, match=r"longer than the 0\.7 s of the statement_timeout"):
+        up(empty, directory)
+
+
+def test_how_long_is_waited_is_not_the_files_to_say(empty: Target, directory: Path) -> None:
+    """Others would stand behind it for as long."""
+    execute(empty, "CREATE TABLE t (id int PRIMARY KEY, n int)")
+    (directory / "0001_a.py").write_text(
+        "def up(migrator, db):\n"
+        "    migrator.migrate(\n"
+        "        migrator.sql(\"SET lock_timeout = '50s'\"),\n"
+        "        migrator.sql(\"CREATE TABLE seen AS SELECT current_setting('lock_timeout')\"),\n"
+        "    )\n"
+    )
+    assert ("0001_a",) == up(empty, directory)
+    assert [("100ms",)] == rows(empty, "SELECT * FROM seen")
+
+
+@pytest.mark.parametrize("kind", ["fill", "patient", "step"])
+def test_who_is_stopped_in_a_step_gives_its_locks_back(
+    empty: Target, directory: Path, kind: str
+) -> None:
+    """The server ends a transaction in which nothing happens."""
+    shown = "current_setting('idle_in_transaction_session_timeout')"
+    text = {
+        "fill": f"UPDATE t SET s = {shown} WHERE s IS NULL",
+        "patient": "ALTER TABLE t VALIDATE CONSTRAINT c",
+        "step": f"INSERT INTO t (s) SELECT {shown}",
+    }[kind]
+    execute(
+        empty,
+        "CREATE TABLE t (id serial PRIMARY KEY, s text)",
+        "INSERT INTO t (s) VALUES (NULL)" if kind == "fill" else "SELECT",
+        "CREATE FUNCTION f(t) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        f" RETURN {shown} = '1min'; END $$",
+        "INSERT INTO t (s) VALUES ('1min')" if kind == "patient" else "SELECT",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (f(t)) NOT VALID" if kind == "patient" else "SELECT",
+    )
+    (directory / "0001_a.py").write_text(
+        f"atomic = False\n\n\ndef up(migrator, db):\n    migrator.migrate(migrator.sql({text!r}))\n"
+    )
+    assert ("0001_a",) == up(empty, directory)
+    assert [("1min",)] == rows(empty, "SELECT s FROM t")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -119,6 +175,7 @@ def test_time_outs_of_the_role_are_not_for_migrations(empty: Target, directory: 
         f'ALTER ROLE "{role}" IN DATABASE "{name}" SET statement_timeout = 300',
         f'ALTER ROLE "{role}" IN DATABASE "{name}" SET idle_in_transaction_session_timeout = 300',
     )
+    execute(empty, f'ALTER ROLE "{role}" IN DATABASE "{name}" SET idle_session_timeout = 300')
     for number in (1, 2):
         (directory / f"000{number}_a.py").write_text(
             "import time\n\n\n"

@@ -17,6 +17,7 @@ from support.sessions import Running, eventually, holding, is_waiting, pid_of, r
 
 from foundry.database import Target, resolve
 from foundry.errors import LockTimeout
+from foundry.migrate.limits import settled
 from foundry.migrate.patience import retried
 
 READ = "SELECT * FROM t WHERE id = 42"
@@ -118,7 +119,11 @@ def test_a_step_behind_a_reader_waits_and_others_do_not(prepared: Target) -> Non
 @pytest.mark.parametrize("wait", [0.0, 1.0])
 def test_after_wait_an_error_names_who_is_in_the_way(prepared: Target, wait: float) -> None:
     """Without any patience too; nothing of the tries is left."""
-    with holding(prepared, READ) as holder, opened(prepared) as database:
+    with (
+        holding(prepared, READ) as holder,
+        session(prepared) as looker,
+        opened(prepared) as database,
+    ):
         step, started = alter(database), time.monotonic()
         who = rf"server process {pid_of(holder)} \(\"holder\" as .*WHERE id = \?; wait for it"
         with pytest.raises(LockTimeout, match=rf"^\"0001_a\" waited {wait:g} s for a lock: {who}"):
@@ -129,7 +134,7 @@ def test_after_wait_an_error_names_who_is_in_the_way(prepared: Target, wait: flo
         assert ("0",) == database.execute_sql("SHOW lock_timeout").fetchone()
         assert not database.in_transaction()
         assert [] == ran(holder, "SELECT step FROM done")
-        eventually(lambda: not ran(holder, WATCHERS), seconds=2)
+        eventually(lambda: not ran(looker, WATCHERS), seconds=2)
     assert step.tries >= 2
 
 
@@ -252,3 +257,51 @@ def test_without_a_second_connection_it_is_tried_all_the_same(
     assert ["who is in the way is not shown", "x waits for a lock"] == [
         line.partition(":")[0] for line in lines
     ]
+
+
+def test_only_waiting_counts_not_the_work_before(prepared: Target) -> None:
+    """What works long before it meets a lock has as many tries as any."""
+    with holding(prepared, READ), opened(prepared) as database:
+        step = Step(database, "SELECT pg_sleep(0.6); ALTER TABLE t ADD COLUMN n int")
+        started = time.monotonic()
+        with pytest.raises(LockTimeout, match="waited 1 s"):
+            retried(step, database=database, target=prepared, what="x", wait=1, report=print)
+    assert step.tries > 3
+    assert time.monotonic() - started > 1 + 0.6 * step.tries
+
+
+def test_rows_that_are_held_in_turns_are_had_in_the_end(prepared: Target) -> None:
+    """What only changes rows is given more time with each try; of tables it never is."""
+    seen: list[str] = []
+    with holding(prepared, "INSERT INTO done VALUES (1)") as other, opened(prepared) as database:
+        released = threading.Timer(3, ran, (other, "COMMIT"))
+        released.start()
+
+        def step() -> None:
+            settled(database, rows=False)
+            seen.append(database.execute_sql("SHOW lock_timeout").fetchone()[0])
+            settled(database, rows=True)
+            seen.append(database.execute_sql("SHOW lock_timeout").fetchone()[0])
+            database.execute_sql("INSERT INTO done VALUES (1) ON CONFLICT DO NOTHING")
+
+        retried(step, database=database, target=prepared, what="x", wait=60, report=print)
+        released.join()
+    assert {"100ms"} == set(seen[::2])
+    assert ["100ms", "200ms", "400ms", "800ms"] == seen[1:8:2]
+
+
+def test_with_a_table_locked_rows_are_not_waited_for_longer(prepared: Target) -> None:
+    """Everybody would stand behind it."""
+    with opened(prepared) as database:
+
+        def step() -> str:
+            database.execute_sql("SELECT set_config('foundry.row_timeout', '9000', true)")
+            settled(database, rows=True)
+            before = database.execute_sql("SHOW lock_timeout").fetchone()[0]
+            database.execute_sql("ALTER TABLE t ADD COLUMN n int")
+            settled(database, rows=True)
+            return f"{before} {database.execute_sql('SHOW lock_timeout').fetchone()[0]}"
+
+        assert "9s 100ms" == retried(
+            step, database=database, target=prepared, what="x", wait=5, report=print
+        )

@@ -23,8 +23,9 @@ from support.sessions import Running, eventually, holding, is_waiting, pid_of, r
 
 from foundry.database import Target, resolve
 from foundry.errors import LockTimeout
+from foundry.migrate.blockers import Blocker
 from foundry.migrate.interrupt import cancelling
-from foundry.migrate.watching import Progress, watching
+from foundry.migrate.watching import Progress, _Watched, watching
 
 ALTER = "ALTER TABLE t ADD COLUMN n int"
 CONCURRENTLY = "CREATE INDEX CONCURRENTLY t_id ON t (id)"
@@ -150,9 +151,14 @@ def test_create_index_concurrently_is_cancelled_as_well(prepared: Target) -> Non
 def test_progress_is_shown_in_the_words_of_the_server(prepared: Target) -> None:
     """Blocks of the table here, transactions there; each state once."""
     seen: list[Progress] = []
+
+    def take(found: Progress) -> None:
+        if found.waits is None:
+            seen.append(found)
+
     with at_work(prepared) as (conn, pid):
         ran(conn, SLOW)
-        with watching(prepared, pid, what="x", wait=60, report=print, progress=seen.append):
+        with watching(prepared, pid, what="x", wait=60, report=print, progress=take):
             ran(conn, "CREATE INDEX ON s (slow(id))")
             with holding(prepared, "INSERT INTO t VALUES (1)") as holder:
                 running = Running(conn, CONCURRENTLY)
@@ -216,7 +222,7 @@ def test_without_a_second_connection_the_work_goes_on(prepared: Target, server: 
             assert [(1,)] == ran(conn, "SELECT 1")
             ran(conn, "SELECT pg_sleep(2.5)")
     (line,) = lines
-    assert line.startswith("progress and waits are not shown, --wait does not end them: ")
+    assert line.startswith("progress and waits are not shown, --wait bounds each by itself: ")
     assert "no free connection" in line
 
 
@@ -256,10 +262,15 @@ def test_a_report_that_fails_ends_nothing(prepared: Target) -> None:
 
 def test_ctrl_c_ends_the_statement_and_the_second_session(prepared: Target) -> None:
     """As it does without one."""
-    with holding(prepared, READ) as holder, at_work(prepared) as (conn, pid):
+    # One in a transaction would see the sessions of its first look.
+    with (
+        holding(prepared, READ),
+        session(prepared) as looker,
+        at_work(prepared) as (conn, pid),
+    ):
 
         def interrupt() -> None:
-            eventually(lambda: is_waiting(holder, pid))
+            eventually(lambda: is_waiting(looker, pid))
             os.kill(os.getpid(), signal.SIGINT)
 
         def work() -> None:
@@ -278,7 +289,81 @@ def test_ctrl_c_ends_the_statement_and_the_second_session(prepared: Target) -> N
             work()
         thread.join()
         assert time.monotonic() - started < 10
-        eventually(lambda: not ran(holder, WATCHERS), seconds=2)
+        eventually(lambda: not ran(looker, WATCHERS), seconds=2)
+
+
+def test_who_is_in_the_way_is_progress_too(prepared: Target) -> None:
+    """As long as it is so."""
+    seen: list[Progress] = []
+    with holding(prepared, READ) as holder, at_work(prepared) as (conn, pid):
+        running = Running(conn, ALTER)
+        with watching(prepared, pid, what="x", wait=60, report=print, progress=seen.append):
+            eventually(lambda: seen)
+            ran(holder, "COMMIT")
+            assert running.ended() is None
+            eventually(lambda: len(seen) == 2)
+        holder_process = pid_of(holder)
+    assert [holder_process] == [blocker.pid for blocker in seen[0].waits or ()]
+    assert () == seen[1].waits
+
+
+def test_a_session_in_the_way_for_long_is_told_again(
+    prepared: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every so many seconds, though it is the same one."""
+    monkeypatch.setattr("foundry.migrate.watching._AGAIN", 0.5)
+    lines: list[str] = []
+    with holding(prepared, READ) as holder, at_work(prepared) as (conn, pid):
+        running = Running(conn, ALTER)
+        with watching(prepared, pid, what="x", wait=60, report=lines.append):
+            eventually(lambda: len(lines) >= 3)
+            ran(holder, "COMMIT")
+            assert running.ended() is None
+
+
+def test_seconds_that_nobody_saw_are_not_counted(prepared: Target) -> None:
+    """Between two looks the statement may have been at work."""
+    with holding(prepared, READ), at_work(prepared) as (conn, pid), session(prepared) as looker:
+        running = Running(conn, ALTER)
+        eventually(lambda: is_waiting(looker, pid))
+        watched = _Watched(pid=pid, what="x", wait=2, report=print, progress=lambda seen: None)
+        with looker.cursor() as cursor:
+            for _ in range(3):
+                watched._seen -= 60
+                watched.poll(cursor)
+        assert () == watched.cancelled
+        assert is_waiting(looker, pid)
+        ran(looker, "SELECT pg_cancel_backend(%s)", pid)
+        running.ended()
+
+
+def test_a_statement_that_has_its_lock_by_now_is_not_cancelled(prepared: Target) -> None:
+    """Although it was waiting when it was looked at."""
+    with at_work(prepared) as (conn, pid), session(prepared) as looker:
+        running = Running(conn, "SELECT pg_sleep(1)")
+        watched = _Watched(pid=pid, what="x", wait=0, report=print, progress=lambda seen: None)
+        blocker = Blocker(pid=1, application="a", user="u")
+        with looker.cursor() as cursor:
+            watched._cancel(cursor, (blocker,))
+        assert running.ended() is None
+        assert () == watched.cancelled
+
+
+def test_without_a_second_session_the_servers_own_limit_ends_a_wait(
+    prepared: Target, server: Server
+) -> None:
+    """As the run's session has it."""
+    with server.role() as role:
+        server.admin(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(role)))
+        plain = resolve(server.url_as(role, prepared.dbname))
+        with (
+            holding(prepared, "SELECT pg_advisory_xact_lock(1)"),
+            at_work(plain) as (conn, pid),
+            pytest.raises(LockTimeout, match="^x waited 1 s for a lock; wait"),
+            watching(plain, pid, what="x", wait=1, report=print),
+        ):
+            ran(conn, "SET lock_timeout = 1000")
+            ran(conn, "SELECT pg_advisory_xact_lock(1)")
 
 
 FORKED = """
