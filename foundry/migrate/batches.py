@@ -120,7 +120,11 @@ def plan_batches(
         return replace(found, start=_position(noted))
     if update.repeats:
         return found
-    reason = found.reason if isinstance(found, Whole) else "that is no key any more, or one of other types"
+    reason = (
+        found.reason
+        if isinstance(found, Whole)
+        else "that is no key any more, or one of other types"
+    )
     raise MigrationError(
         f'"{update.table[-1]}" was updated in part, by the key ({quoted(noted["key"])}), and the '
         f"rest cannot be found: {reason}; undo that and run it again"
@@ -340,16 +344,15 @@ def _plan(
 
 
 def _key(row: Sequence[Any]) -> Key:
-    columns, types, collations, (less, at_most, at_least, more), grows = row
+    columns, types, collations, operators, grows = row
+    names = ("less", "at_most", "at_least", "more")
+    order: dict[str, Any] = dict(zip(names, operators, strict=True))
     return Key(
         columns=tuple(columns),
         types=tuple(types),
         collations=tuple(collations),
-        less=less,
-        at_most=at_most,
-        at_least=at_least,
-        more=more,
         grows=bool(grows),
+        **order,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from peewee import PostgresqlDatabase
 
 from foundry.errors import FoundryError, HistoryConflict
-from foundry.migrate import collecting
+from foundry.migrate import collecting, lock
 from foundry.migrate.execution import load
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Noted, Standing, State
@@ -34,11 +34,16 @@ class Begun:
     undoing: bool = False
     """It failed, and a run ended while its steps were undone."""
 
+    process: int | None = None
+    """The server process of the run that is at work, on this file most likely."""
+
     @property
     def told(self) -> str:
         """One line: what stands, and what comes next."""
         of = "" if self.total is None else f" of {self.total}"
         stands = f'"{self.name}" stands in the middle of {self.way}, {self.done}{of} steps done'
+        if self.process is not None:
+            return f"{stands}: server process {self.process} is at it"
         if self.refusal:
             return f"{stands}: {self.refusal}"
         waits = f", once it has {', '.join(self.missing)}" if self.missing else ""
@@ -61,6 +66,7 @@ class Begun:
             "total": self.total,
             "undoing": self.undoing,
             "refused": self.refusal or None,
+            "process": self.process,
         }
 
 
@@ -70,6 +76,7 @@ def begun(
     database: PostgresqlDatabase,
 ) -> Iterator[Begun]:
     """Yield what the journal has of files that were not brought to their end."""
+    holder = lock.holding(database) if noted else None
     for name, steps in sorted(noted.items()):
         way = next(iter(steps.values())).way
         standing = standings.get(name)
@@ -93,6 +100,7 @@ def begun(
             missing=standing.missing if standing and standing.state is not State.APPLIED else (),
             partly=any(step.text and not step.done and not step.undoing for step in steps.values()),
             undoing=any(step.undoing for step in steps.values()),
+            process=holder[0] if holder else None,
         )
 
 

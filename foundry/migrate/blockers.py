@@ -135,9 +135,10 @@ def timed_out(what: str, wait: float, blockers: Sequence[Blocker]) -> LockTimeou
     ways = _remedies(blockers)
     them = "that" if len(blockers) == 1 else "them"
     end = f"end {them} ({ways})" if ways else "look into pg_stat_activity for who holds it"
+    whom = "them" if len(blockers) > 1 else "it"
     return LockTimeout(
         f"{what} waited {wait:g} s for a lock{who}",
-        f"wait for {'them' if len(blockers) > 1 else 'it'} to end, {end}, or give --wait more seconds, and run it again",
+        f"wait for {whom} to end, {end}, or give --wait more seconds, and run it again",
     )
 
 

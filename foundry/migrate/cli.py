@@ -14,7 +14,7 @@ from rich.console import Console
 
 from foundry.console import console_for, exit_code_of, say
 from foundry.database import Target, create_database, resolve
-from foundry.errors import DeclarationError
+from foundry.errors import DeclarationError, FoundryError
 from foundry.migrate import difference, printing, proposal, render
 from foundry.migrate.externals import statements
 from foundry.migrate.history import State
@@ -29,7 +29,7 @@ from foundry.migrate.verify import Level, relations, verify
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, 1 (pending, unhealthy), 2 error, 3 refused."""
     arguments = _parser().parse_args(argv)
-    return exit_code_of(lambda: _run(arguments), verbose=arguments.verbose)
+    return exit_code_of(lambda: _said_in_json(arguments), verbose=arguments.verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,16 @@ class _Call:
     def notice(self, line: str) -> None:
         """Print what a quiet run says too: to stderr then, since it is no result."""
         say(Console(stderr=True, highlight=False) if self.options.quiet else self.console, line)
+
+
+def _said_in_json(options: argparse.Namespace) -> int:
+    """Run the verb; what goes wrong is the result that who reads stdout gets."""
+    try:
+        return _run(options)
+    except FoundryError as error:
+        if options.json:
+            _emit({"error": str(error)})
+        raise
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
     deadline = time.monotonic() + wait
     reported = False
     while not _try(database):
-        holder = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+        holder = holding(database)
         who = f' (server process {holder[0]}, application "{holder[1]}")' if holder else ""
         if time.monotonic() >= deadline:
             raise LockTimeout(
@@ -61,6 +61,12 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
         # The server lets go of the lock by itself when the connection is gone.
         with suppress(DatabaseError, InterfaceError):
             database.execute_sql("SELECT pg_advisory_unlock(%s)", (KEY,))
+
+
+def holding(database: Database) -> tuple[int, str] | None:
+    """Return the server process that holds the lock and its application, if one does."""
+    found: tuple[int, str] | None = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+    return found
 
 
 def require(database: Database) -> None:

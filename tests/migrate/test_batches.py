@@ -525,7 +525,10 @@ def test_functions_of_the_server_and_immutable_ones_are_no_obstacle(db: Database
     """They read no tables."""
     execute(db, f"{TABLE}; ALTER TABLE t ALTER n SET DEFAULT 5; ALTER TABLE t ADD u uuid")
     execute(db, "CREATE FUNCTION g(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
-    sql = "UPDATE t SET n = default, u = gen_random_uuid() WHERE g(n) > 1 AND clock_timestamp() > '2020-01-01'"
+    sql = (
+        "UPDATE t SET n = default, u = gen_random_uuid()"
+        " WHERE g(n) > 1 AND clock_timestamp() > '2020-01-01'"
+    )
     assert ("id",) == batches(db, sql).key.columns
 
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from support.differ import execute
 from support.migrations import Command, rows, settings, up, url_of
-from support.sessions import eventually, holding, ran
+from support.server import Server
+from support.sessions import Running, eventually, holding, is_waiting, pid_of, ran, session
 
-from foundry.database import Target
+from foundry.database import Target, resolve
 from foundry.errors import DeclarationError, HistoryConflict, LockTimeout, MigrationError
-from foundry.migrate import Runner
+from foundry.migrate import Runner, lock
 from foundry.migrate.project import load
 from foundry.migrate.showing import Long
 from foundry.migrate.watching import Progress
@@ -205,7 +206,7 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
     assert said in command("up", "--dry-run", *options, code=0).out.splitlines()
     ended = command("status", "--json", *options, code=1)
     wanted = {"name": "0001_a", "way": "up", "done": 1, "total": 3}
-    wanted |= {"undoing": False, "refused": None}
+    wanted |= {"undoing": False, "refused": None, "process": None}
     assert [wanted] == json.loads(ended.out)["begun"]
     ended = command("up", "--dry-run", "--json", *options, code=0)
     assert [wanted] == json.loads(ended.out)["begun"]
@@ -308,7 +309,8 @@ def test_a_lock_time_out_says_what_stands_and_what_to_do(empty: Target, director
         with pytest.raises(LockTimeout) as caught:
             impatient(empty, directory)
     happened, stands, remedy = str(caught.value).split("; ")
-    assert happened.startswith('step 2 of 2 of "0001_a" waited 0.3 s for a lock: server process')
+    which = 'step 2 of 2 of "0001_a" (ALTER TABLE u ADD COLUMN m int)'
+    assert happened.startswith(f"{which} waited 0.3 s for a lock: server process")
     assert "1 of its 2 steps stand, and the next up goes on with step 2" == stands
     assert remedy.startswith("wait for it to end, end that (SELECT pg_terminate_backend")
     assert f"({pid})" in remedy
@@ -328,7 +330,8 @@ def test_an_atomic_file_that_waited_in_vain_says_that_nothing_stands(
         holding(empty, "SELECT FROM t"),
         pytest.raises(
             LockTimeout,
-            match=r'^"0001_a" waited 0\.3 s .*; nothing of it was kept; wait for it to end',
+            match=r'^"0001_a" \(ALTER TABLE t ADD COLUMN m int\) waited 0\.3 s .*; nothing of it '
+            "was kept; wait for it to end",
         ),
     ):
         impatient(empty, directory)
@@ -366,7 +369,7 @@ def test_planning_batches_waits_for_a_lock_no_longer_than_it_may(
     write(directory, "0001_a", FILL)
     with holding(empty, "LOCK TABLE t", name="report"):
         started = time.monotonic()
-        with pytest.raises(LockTimeout, match=r'^step 1 of 1 of "0001_a" waited .*"report"'):
+        with pytest.raises(LockTimeout, match=r'^step 1 of 1 of "0001_a" \(.*\) waited .*"report"'):
             impatient(empty, directory, wait=1.0)
         assert time.monotonic() - started < 10
 
@@ -411,3 +414,107 @@ def on_terminal(folder: Path, *words: str) -> str:
     os.close(master)
     assert 0 == process.wait(30), shown
     return shown.decode()
+
+
+def test_a_failing_step_and_its_statement_are_named(empty: Target, directory: Path) -> None:
+    """Without what it says of rows."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "SELECT 1", "INSERT INTO t VALUES (1, 'Anna')")
+    named = r'^"0001_a" up failed at step 2 of 2 \(INSERT INTO t VALUES \(\?, \?\)\): invalid input'
+    with pytest.raises(MigrationError, match=named):
+        up(empty, directory)
+
+
+def test_status_tells_a_run_that_is_at_work(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """It was not cut short."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "SELECT 1", "SELECT nowhere")
+    options = to(empty, directory)
+    command("up", *options, code=2)
+    with session(empty) as conn:
+        ran(conn, "SELECT pg_advisory_lock(%s)", lock.KEY)
+        said = f"1 of 2 steps done: server process {pid_of(conn)} is at it"
+        assert said in command("status", *options, code=1).out
+        ended = command("status", "--json", *options, code=1)
+        assert pid_of(conn) == json.loads(ended.out)["begun"][0]["process"]
+    eventually(lambda: "goes on with step 2" in command("status", *options, code=1).out)
+
+
+def test_json_says_who_is_in_the_way_and_what_went_wrong(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """On stdout, the error in the place of the result."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int")
+    with holding(empty, "SELECT FROM t", name="report") as holder:
+        pid = holder.info.backend_pid
+        ended = command("up", "--json", "--wait", "3", *to(empty, directory), code=2)
+    *progress, result = [json.loads(line) for line in ended.out.splitlines()]
+    waits = [line["progress"]["waiting"] for line in progress if line["progress"]["waiting"]]
+    assert (pid, "report") == (waits[-1][0]["pid"], waits[-1][0]["application"])
+    assert "SELECT FROM t" == waits[-1][0]["query"]
+    assert result["error"].startswith('step 1 of 1 of "0001_a" (ALTER TABLE t ADD COLUMN m int)')
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_index_that_another_session_builds_is_left_to_it(
+    empty: Target, directory: Path, server: Server, seen: bool
+) -> None:
+    """Also where this role may not see what that one does."""
+    text = "CREATE INDEX CONCURRENTLY i ON t (n)"
+    execute(empty, *ROWS)
+    write(directory, "0001_a", text)
+    with server.role() as role:
+        execute(
+            empty, f'ALTER TABLE t OWNER TO "{role}"', f'GRANT ALL ON SCHEMA public TO "{role}"'
+        )
+        plain = empty if seen else resolve(server.url_as(role, empty.dbname))
+        with (
+            holding(empty, "INSERT INTO t VALUES (1000000, 1)") as holder,
+            session(empty) as builder,
+            session(empty) as looker,
+        ):
+            running = Running(builder, text)
+            eventually(lambda: is_waiting(looker, pid_of(builder)))
+            eventually(lambda: ran(looker, "SELECT FROM pg_class WHERE relname = 'i'"))
+            with pytest.raises(MigrationError, match='"i" is being built by another session'):
+                up(plain, directory)
+            ran(holder, "COMMIT")
+            assert running.ended() is None
+        execute(empty, f'REASSIGN OWNED BY "{role}" TO CURRENT_USER', f'DROP OWNED BY "{role}"')
+    assert [(True,)] == rows(
+        empty, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass"
+    )
+
+
+def test_a_statement_that_changes_rows_gets_through_on_a_busy_table(
+    empty: Target, directory: Path
+) -> None:
+    """Though some row of it is always held for longer than a table may be waited for."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "DELETE FROM t")
+    over = threading.Event()
+
+    def busy(first: int) -> None:
+        with session(empty) as conn:
+            number = first
+            while not over.is_set():
+                number = (number + 2) % 10 + 1
+                ran(conn, "BEGIN")
+                ran(conn, "UPDATE t SET n = 5 WHERE id = %s", number)
+                ran(conn, "SELECT pg_sleep(0.25)")
+                ran(conn, "COMMIT")
+
+    threads = [threading.Thread(target=busy, args=(first,)) for first in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        with Runner.opened(empty, settings(directory, wait=6.0)) as runner:
+            runner.up()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert [] == rows(empty, "SELECT FROM t")
