@@ -346,13 +346,9 @@ def _plan(
 def _key(row: Sequence[Any]) -> Key:
     columns, types, collations, operators, grows = row
     names = ("less", "at_most", "at_least", "more")
-    order: dict[str, Any] = dict(zip(names, operators, strict=True))
+    by: dict[str, Any] = dict(zip(names, operators, strict=True))
     return Key(
-        columns=tuple(columns),
-        types=tuple(types),
-        collations=tuple(collations),
-        grows=bool(grows),
-        **order,
+        columns=tuple(columns), types=tuple(types), collations=tuple(collations), grows=grows, **by
     )
 
 

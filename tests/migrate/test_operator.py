@@ -331,7 +331,7 @@ def test_an_atomic_file_that_waited_in_vain_says_that_nothing_stands(
         pytest.raises(
             LockTimeout,
             match=r'^"0001_a" \(ALTER TABLE t ADD COLUMN m int\) waited 0\.3 s .*; nothing of it '
-            "was kept; wait for it to end",
+            r"was kept; wait for it to end",
         ),
     ):
         impatient(empty, directory)

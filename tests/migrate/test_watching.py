@@ -359,11 +359,10 @@ def test_without_a_second_session_the_servers_own_limit_ends_a_wait(
         with (
             holding(prepared, "SELECT pg_advisory_xact_lock(1)"),
             at_work(plain) as (conn, pid),
-            pytest.raises(LockTimeout, match="^x waited 1 s for a lock; wait"),
+            pytest.raises(LockTimeout, match=r"^x waited 1 s for a lock; wait"),
             watching(plain, pid, what="x", wait=1, report=print),
         ):
-            ran(conn, "SET lock_timeout = 1000")
-            ran(conn, "SELECT pg_advisory_xact_lock(1)")
+            ran(conn, "SET lock_timeout = 1000; SELECT pg_advisory_xact_lock(1)")
 
 
 FORKED = """
