@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 
 import psycopg2
-from peewee import PeeweeException
 
+from foundry.errors import FoundryError
+from foundry.masking import ABOUT_CODE, driver_error, primary
 from foundry.migrate.files import MigrationFile
 
 # What to do about an error of the server, by SQLSTATE.
@@ -27,15 +27,8 @@ _ADVICE = {
     "23P01": "; correct or delete the rows that are in the way and run it again",
     "25001": "; hand it to migrator.migrate by itself, in a file with atomic = False",
     "2D000": "; hand it to migrator.migrate by itself, in a file with atomic = False",
-    "57P01": "; the server ended the connection: run it again",
+    "57P01": "; an administrator ended the session: run it again",
 }
-
-# Python's own complaints about code name code; other exceptions may carry anything, a
-# URL with its password for one.
-_ABOUT_CODE = (
-    *(ImportError, NameError, SyntaxError, AttributeError, TypeError, IndexError),
-    NotImplementedError,
-)
 
 
 def told(error: BaseException, file: MigrationFile | None = None) -> str:
@@ -43,8 +36,13 @@ def told(error: BaseException, file: MigrationFile | None = None) -> str:
     return f"{_reason(error)}{_place(error, file) if file else ''}"
 
 
+def said(error: BaseException) -> str:
+    """Return the text of foundry's own errors, the reason of others."""
+    return str(error) if isinstance(error, FoundryError) else told(error)
+
+
 def _reason(error: BaseException) -> str:
-    driver = _driver_error(error)
+    driver = driver_error(error)
     if driver is not None:
         return _server_said(driver)
     if isinstance(error, SystemExit):
@@ -52,30 +50,18 @@ def _reason(error: BaseException) -> str:
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, IndexError) and "tuple index" in text:
         return "IndexError: write a literal % in SQL as %%"
-    if isinstance(error, _ABOUT_CODE) and text:
+    if isinstance(error, ABOUT_CODE) and text:
         return f"{type(error).__name__}: {text}"
     return type(error).__name__
 
 
-def _driver_error(error: BaseException) -> psycopg2.Error | None:
-    if isinstance(error, psycopg2.Error):
-        return error
-    if isinstance(error, PeeweeException) and isinstance(error.__context__, psycopg2.Error):
-        return error.__context__
-    return None
-
-
 def _server_said(error: psycopg2.Error) -> str:
-    primary = error.diag.message_primary or (str(error).strip().splitlines() or ["unknown"])[0]
-    state = error.pgcode or ""
-    if error.diag.message_primary is None and "closed" in primary:
+    said, state = primary(error), error.pgcode or ""
+    if error.diag.message_primary is None and "closed" in said:
         return "the connection to the server was lost: start the server and run it again"
-    if state.startswith("22"):
-        # Data exceptions quote the value: 'invalid input syntax for type integer: "…"'.
-        primary = re.sub(r'"[^"]*"', '"…"', primary)
-    if "row-level security" in primary:
-        return f"{primary}; run it as a role with BYPASSRLS"
-    return primary + _ADVICE.get(state, "")
+    if "row-level security" in said:
+        return f"{said}; run it as a role with BYPASSRLS"
+    return said + _ADVICE.get(state, "")
 
 
 def _place(error: BaseException, file: MigrationFile) -> str:

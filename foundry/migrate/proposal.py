@@ -19,6 +19,7 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
 from foundry.migrate.difference import entries
+from foundry.migrate.failure import said
 from foundry.migrate.files import MigrationFile, number_of, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Table
@@ -131,8 +132,7 @@ def drift(runner: Runner, project: Project, target: Target) -> Check | None:
     try:
         found = propose(runner, project, target)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        why = str(error).partition("\n")[0]
-        return Check(name="drift", level=Level.NOTE, detail=f"could not be looked for: {why}")
+        return Check(name="drift", level=Level.NOTE, detail=f"could not be looked for: {said(error)}")
     lines = entries(found.plan, found.context.namespace)
     if lines:
         number = f"{len(lines)} differences" if len(lines) > 1 else "1 difference"
@@ -163,7 +163,7 @@ def remember(runner: Runner, project: Project) -> str | None:
         if made is not None:
             history.keep(*made)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        return str(error).partition("\n")[0]
+        return said(error)
     return None
 
 

@@ -338,11 +338,23 @@ def test_what_a_file_raises_is_told_by_type_and_line(empty: Target, directory: P
         up(empty, directory)
 
 
-def test_a_value_that_cannot_be_converted_is_not_shown(empty: Target, directory: Path) -> None:
-    """The server quotes it in the first line of its message."""
-    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary')")
-    write(directory, "0002_b", "ALTER TABLE a ALTER t TYPE int USING t::int")
-    with pytest.raises(MigrationError, match="invalid input syntax for type integer") as caught:
+@pytest.mark.parametrize(
+    ("value", "type", "told"),
+    [
+        ("canary", "int", "invalid input syntax for type integer"),
+        ('{"patient canary"', "text[]", "malformed array literal"),
+        ('"a" canary "b"', "uuid", "invalid input syntax for type uuid"),
+        ("a\ncanary", "inet", "invalid input syntax for type inet"),
+        ("the canary", "tsquery", "syntax error in tsquery"),
+    ],
+)
+def test_a_value_that_cannot_be_converted_is_not_shown(
+    empty: Target, directory: Path, value: str, type: str, told: str
+) -> None:
+    """The server quotes it in the first line of its message, with the quotes that are in it."""
+    write(directory, "0001_a", f"CREATE TABLE a (t text); INSERT INTO a VALUES ('{value}')")
+    write(directory, "0002_b", f"ALTER TABLE a ALTER t TYPE {type} USING t::{type}")
+    with pytest.raises(MigrationError, match=f'{told}: "…"') as caught:
         up(empty, directory)
     assert "canary" not in str(caught.value)
 
