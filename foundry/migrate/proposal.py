@@ -132,7 +132,9 @@ def drift(runner: Runner, project: Project, target: Target) -> Check | None:
     try:
         found = propose(runner, project, target)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        return Check(name="drift", level=Level.NOTE, detail=f"could not be looked for: {said(error)}")
+        return Check(
+            name="drift", level=Level.NOTE, detail=f"could not be looked for: {said(error)}"
+        )
     lines = entries(found.plan, found.context.namespace)
     if lines:
         number = f"{len(lines)} differences" if len(lines) > 1 else "1 difference"

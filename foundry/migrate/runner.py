@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from peewee import PostgresqlDatabase
+from peewee import PostgresqlDatabase, ProgrammingError
 from playhouse import migrations as playhouse
-from playhouse.migrate import SchemaMigrator
 
 from foundry import requirements
 from foundry.database import Target, open_connection
@@ -24,10 +23,13 @@ from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
 from foundry.migrate.pooling import require_direct
 from foundry.migrate.preflight import group_of, refuse_rows
-from foundry.migrate.readiness import require_ready
+from foundry.migrate.reach import reached
+from foundry.migrate.readiness import require_history, require_ready
 from foundry.migrate.settings import Settings
 from foundry.migrate.stepwise import refuse_changed
-from foundry.migrate.watching import Progress
+from foundry.migrate.watching import Progress, sqlstate
+
+T = TypeVar("T")
 
 Report = Callable[[str], None]
 Shown = Callable[[str, "Progress | None"], None]
@@ -79,8 +81,6 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         session.begin(database, wait=settings.wait)
         namespace = history.namespace(database, settings.table)
         super().__init__(database, str(settings.directory), settings.table, schema=namespace)
-        # Only the history has a fixed place; what files name is found by the search_path.
-        self.migrator = SchemaMigrator.from_database(database)
         self.target = target
         self.settings = settings
         self.report = report
@@ -115,7 +115,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Return every file with its state; HistoryConflict where files and history differ."""
         files = read_directory(self.settings.directory)
         self._refuse_unknown(files)
-        entries = self.history.entries()
+        entries = self._asked(self.history.entries)
         found = history.standings(files, entries, self._missing(files, entries))
         history.refuse_edits(found, entries)
         return found
@@ -145,10 +145,26 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             if f.head.requires and f.name not in entries
         }
 
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Ask the history, and say who has it locked, or what this role may not."""
+        try:
+            return reached(
+                ask,
+                database=self.database,
+                target=self.target,
+                what=f'the history "{self.settings.table}"',
+                wait=self.settings.wait,
+                report=self.report,
+            )
+        except ProgrammingError as error:
+            if sqlstate(error) == "42501":
+                require_history(self.database, self.schema, self.settings.table)
+            raise
+
     def begun(self) -> tuple[Begun, ...]:
         """Return the files that an earlier run began and did not finish."""
         standings = {s.file.name: s for s in self.standings()}
-        return tuple(begun(self.history.begun(), standings, self.database))
+        return tuple(begun(self._asked(self.history.begun), standings, self.database))
 
     def progress(self) -> tuple[externals.Progress, ...]:
         """Return how far the tables of other packages are."""
@@ -173,6 +189,8 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             plan = self._plan(standings, target, fake=fake)
             late = self._late(plan, standings, allowed=force_order)
             self._refuse_begun(standings, "up")
+            if fake and plan:
+                require_history(self.database, self.schema, self.settings.table)
             if not fake:
                 refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
                 if plan:
@@ -187,7 +205,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
                     self._refuse_rows(standing, plan)
                 done.append(self._apply(standing.file, work, late=late))
             left = [s for s in self.standings() if s.state in (State.WAITING, State.OFF)]
-            self.history.leave([s.file for s in left])
+            self._asked(lambda: self.history.leave([s.file for s in left]))
         waiting = tuple(s for s in left if s.state is State.WAITING)
         return Outcome(done=tuple(done), externals=brought, waiting=waiting)
 
@@ -216,7 +234,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         standings = self.standings()
         plan = self._plan(standings, target, fake=False)
         self._refuse_begun(standings, "up")
-        noted = self.history.begun()
+        noted = self._asked(self.history.begun)
         self._refuse_changed(
             [load(s.file, "up", self.database) for s in plan if s.file.name in noted]
         )
@@ -227,6 +245,9 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             self._refuse_rows(standing, plan)
         return plan
 
+    def _run(self, name: str, module: object, direction: str, fake: bool = False) -> None:
+        raise MigrationError(f'"{name}" is not run this way: use up(), down() or fake()')
+
     def _refuse_rows(self, standing: Standing, plan: Sequence[Standing]) -> None:
         refuse_rows(self.database, group_of(standing.file, [s.file for s in plan]))
 
@@ -235,7 +256,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
         Of a file that stands in the middle of `up`, that of the steps that are left.
         """
-        steps = self.history.begun().get(standing.file.name)
+        steps = self._asked(self.history.begun).get(standing.file.name)
         if steps:
             return remaining(standing.file, steps, self.database)
         work = load(standing.file, "up", self.database)
@@ -279,7 +300,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     ) -> frozenset[str]:
         """Return the names of planned files that come out of order; refuse them unless allowed."""
         applied = [s.file.name for s in standings if s.entry]
-        late = history.late(plan, applied, self.history.waited())
+        late = history.late(plan, applied, self._asked(self.history.waited))
         if late and not allowed:
             raise HistoryConflict(
                 f'"{late[0]}" is older than files already applied: give it the next free '
@@ -290,7 +311,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def _refuse_begun(self, standings: Sequence[Standing], way: str) -> None:
         """Refuse to go one way while a file stands in the middle of the other."""
         files = {s.file.name: s.file for s in standings}
-        for name, steps in sorted(self.history.begun().items()):
+        for name, steps in sorted(self._asked(self.history.begun).items()):
             refuse_gone(name, next(iter(steps.values())).way, files.get(name))
             if any(noted.way != way for noted in steps.values()):
                 other = "down" if way == "up" else "up"
@@ -299,7 +320,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
                 )
 
     def _refuse_changed(self, works: Sequence[Work]) -> None:
-        noted = self.history.begun()
+        noted = self._asked(self.history.begun)
         for work in works:
             refuse_changed(work.steps, noted.get(work.file.name, {}), work.file)
 
@@ -323,14 +344,13 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def _apply(self, file: MigrationFile, work: Work | None, *, late: Collection[str]) -> Done:
         note = "stamped" if work is None else "out of order" if file.name in late else None
         started = time.monotonic()
-        self.history.create()
+        self._asked(self.history.create)
 
         def finish() -> None:
             self.history.record(file, note=note)
 
         if work is None:
-            with self.database.atomic():
-                finish()
+            self._asked(finish)
         else:
             execute(work, self._ground(), finish)
         return self._done(file, "applied" if work else "recorded", started)

@@ -54,7 +54,7 @@ LEVELS = (
     {"failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
     {"constraints", "session"},
     {"watching"},
-    {"patience", "limits", "showing"},
+    {"patience", "limits", "showing", "reach"},
     {"collecting"},
     {"stepwise"},
     {"execution"},
