@@ -15,7 +15,7 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
 from foundry.migrate import lock, session, stepwise
 from foundry.migrate.collecting import Collected, collect
-from foundry.migrate.failure import told
+from foundry.migrate.failure import apart, told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import History
 from foundry.migrate.limits import Limited
@@ -96,7 +96,7 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
             raise
         ended.append(_idle(database) or _transaction(database) != before)
         if ended[-1]:
-            raise MigrationError(
+            raise _EndedByItself(
                 f'"{work.file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or '
                 f"say atomic = False; what it did before them stands"
             )
@@ -114,6 +114,10 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         )
 
 
+class _EndedByItself(MigrationError):
+    """The file committed or rolled back: what stands of it is said in the message."""
+
+
 @contextmanager
 def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
     """Say of what fails in a file that is run whole what stands of it."""
@@ -122,13 +126,7 @@ def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
         yield
     except LockTimeout as error:
         raise LockTimeout(f"{error.happened}; nothing of it was kept", error.remedy) from error
-    except MigrationError as error:
-        if name in str(error):
-            raise
-        raise MigrationError(
-            f"{name} {work.way} failed, nothing of it was kept: {error}"
-        ) from error
-    except (FoundryError, KeyboardInterrupt):
+    except (_EndedByItself, HistoryConflict, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         kept = "its earlier steps stand" if any(ended) else "nothing of it was kept"
@@ -169,10 +167,8 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         kept = _afterwards(error, work, course)
         raise LockTimeout(f"{error.happened}; {kept}", error.remedy) from error
     except (Exception, SystemExit) as error:
-        said = str(error) if isinstance(error, FoundryError) else told(error)
-        happened, _, remedy = said.partition("; ")
-        if f'"{file.name}"' not in said:
-            happened = f'"{file.name}" {work.way} failed: {happened}'
+        happened, remedy = apart(error)
+        happened = f'"{file.name}" {work.way} failed: {happened}'
         kept = _afterwards(error, work, course)
         failed = type(error) if isinstance(error, FoundryError) else MigrationError
         raise failed("; ".join(filter(None, (happened, kept, remedy)))) from error

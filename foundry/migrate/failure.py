@@ -6,45 +6,54 @@ import traceback
 
 import psycopg2
 
-from foundry.errors import FoundryError
+from foundry.errors import FoundryError, LockTimeout
 from foundry.masking import ABOUT_CODE, driver_error, primary
 from foundry.migrate.files import MigrationFile
 
 # What to do about an error of the server, by SQLSTATE.
 _ADVICE = {
-    "42501": "; run it as a role that owns the tables and may create in the schema",
-    "25006": "; the session is read-only: use the primary, or turn off "
-    "default_transaction_read_only",
-    "53200": "; raise max_locks_per_transaction of the server, or run one command at a time",
-    "53100": "; free space on the server and run it again",
-    "55P03": "; another session holds the lock: end that (pg_stat_activity has it), or give --wait "
+    "42501": "run it as a role that owns the tables and may create in the schema",
+    "25006": "the session is read-only: use the primary, or turn off default_transaction_read_only",
+    "53200": "raise max_locks_per_transaction of the server, or run one command at a time",
+    "53100": "free space on the server and run it again",
+    "55P03": "another session holds the lock: end that (pg_stat_activity has it), or give --wait "
     "more seconds",
-    "57014": "; somebody ended the statement: run it again",
-    "23502": "; correct the rows that are in the way and run it again",
-    "23503": "; correct or delete the rows that are in the way and run it again",
-    "23505": "; correct or delete the rows that have the same and run it again",
-    "23514": "; correct or delete the rows that are in the way and run it again",
-    "23P01": "; correct or delete the rows that are in the way and run it again",
-    "25001": "; hand it to migrator.migrate by itself, in a file with atomic = False",
-    "2D000": "; hand it to migrator.migrate by itself, in a file with atomic = False",
-    "57P01": "; an administrator ended the session: run it again",
+    "57014": "somebody ended the statement: run it again",
+    "23502": "correct the rows that are in the way and run it again",
+    "23503": "correct or delete the rows that are in the way and run it again",
+    "23505": "correct or delete the rows that have the same and run it again",
+    "23514": "correct or delete the rows that are in the way and run it again",
+    "23P01": "correct or delete the rows that are in the way and run it again",
+    "25001": "hand it to migrator.migrate by itself, in a file with atomic = False",
+    "2D000": "hand it to migrator.migrate by itself, in a file with atomic = False",
+    "57P01": "an administrator ended the session: run it again",
 }
 
 
 def told(error: BaseException, file: MigrationFile | None = None) -> str:
     """Return the reason in one line, and the line of the file it came from if there is one."""
-    return f"{_reason(error)}{_place(error, file) if file else ''}"
+    happened, remedy = apart(error, file)
+    return f"{happened}; {remedy}" if remedy else happened
 
 
-def said(error: BaseException) -> str:
-    """Return the text of foundry's own errors, the reason of others."""
-    return str(error) if isinstance(error, FoundryError) else told(error)
+def apart(error: BaseException, file: MigrationFile | None = None) -> tuple[str, str]:
+    """Return what happened and what to do, for who puts something between them.
+
+    What foundry itself says is one text, unless the error keeps both apart.
+    """
+    if isinstance(error, LockTimeout):
+        return error.happened, error.remedy
+    if isinstance(error, FoundryError):
+        return str(error), ""
+    place = _place(error, file) if file else ""
+    driver = driver_error(error)
+    if driver is not None:
+        happened, remedy = _server_said(driver)
+        return f"{happened}{place}", remedy
+    return f"{_reason(error)}{place}", ""
 
 
 def _reason(error: BaseException) -> str:
-    driver = driver_error(error)
-    if driver is not None:
-        return _server_said(driver)
     if isinstance(error, SystemExit):
         return "it calls exit()"
     text = (str(error).strip().splitlines() or [""])[0]
@@ -55,13 +64,13 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _server_said(error: psycopg2.Error) -> str:
+def _server_said(error: psycopg2.Error) -> tuple[str, str]:
     said, state = primary(error), error.pgcode or ""
     if error.diag.message_primary is None and "closed" in said:
-        return "the connection to the server was lost: start the server and run it again"
-    if "row-level security" in said:
-        return f"{said}; run it as a role with BYPASSRLS"
-    return said + _ADVICE.get(state, "")
+        return "the connection to the server was lost: start the server and run it again", ""
+    if state == "42501" and "row-level security" in said:
+        return said, "run it as a role with BYPASSRLS"
+    return said, _ADVICE.get(state, "")
 
 
 def _place(error: BaseException, file: MigrationFile) -> str:

@@ -170,22 +170,19 @@ class Journal:
         return (self._step.name == self._name) & self._step.step.in_(list(ordinals))
 
 
+_NOTED = {"way", "done", "text", "statements", "undoing"}
+
+
 def _noted(row: Any) -> Noted:
-    """Return what a row of the journal says; HistoryConflict for one that we cannot have written."""
+    """Return what a row of the journal says; HistoryConflict for one that we did not write."""
     try:
-        note = json.loads(row.note)
-        if set(note) - {"undoing"} != {"way", "done", "text", "statements"}:
+        note = {"undoing": False, **json.loads(row.note)}
+        flags, way, texts = (note["done"], note["undoing"]), note["way"], note["statements"]
+        whole = set(note) == _NOTED and way in ("up", "down") and isinstance(texts, list)
+        strings = all(isinstance(t, str) for t in (row.digest, note["text"], *texts))
+        if not (whole and strings and all(isinstance(flag, bool) for flag in flags)):
             raise ValueError
-        texts = [row.digest, note["way"], note["text"], *note["statements"]]
-        flags = [note["done"], note.get("undoing", False)]
-        whole = all(isinstance(t, str) for t in texts) and all(isinstance(f, bool) for f in flags)
-        if (
-            not whole
-            or note["way"] not in ("up", "down")
-            or not isinstance(note["statements"], list)
-        ):
-            raise ValueError
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         meta = row._meta
         table = f"{quote(meta.schema)}.{quote(meta.table_name)}"
         name = str(row.name).replace("'", "''")

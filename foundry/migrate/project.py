@@ -16,7 +16,7 @@ from typing import Any
 from peewee import DeferredForeignKey, Model
 
 from foundry.declare import Schema
-from foundry.errors import DeclarationError, FoundryError
+from foundry.errors import DeclarationError
 from foundry.migrate.failure import told
 from foundry.migrate.settings import Settings
 
@@ -170,8 +170,9 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except (Exception, SystemExit) as error:
         # What foundry itself says of a declaration holds no secret.
-        said = str(error) if isinstance(error, FoundryError) else told(error)
-        raise DeclarationError(f'models module "{name}" cannot be imported: {said}') from error
+        raise DeclarationError(
+            f'models module "{name}" cannot be imported: {told(error)}'
+        ) from error
 
 
 def _models_of(module: ModuleType) -> tuple[type[Model], ...]:

@@ -19,7 +19,7 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
 from foundry.migrate.difference import entries
-from foundry.migrate.failure import said
+from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile, number_of, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Table
@@ -133,7 +133,7 @@ def drift(runner: Runner, project: Project, target: Target) -> Check | None:
         found = propose(runner, project, target)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
         return Check(
-            name="drift", level=Level.NOTE, detail=f"could not be looked for: {said(error)}"
+            name="drift", level=Level.NOTE, detail=f"could not be looked for: {told(error)}"
         )
     lines = entries(found.plan, found.context.namespace)
     if lines:
@@ -165,7 +165,7 @@ def remember(runner: Runner, project: Project) -> str | None:
         if made is not None:
             history.keep(*made)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        return said(error)
+        return told(error)
     return None
 
 

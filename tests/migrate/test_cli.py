@@ -208,7 +208,9 @@ def test_the_switch_for_the_jsonb_indexes_is_an_option_in_the_config(
     command("verify", "--database", url_of(empty), code=0)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_nothing_behind_and_says_so(
     empty: Target, directory: Path, tmp_path: Path, number: int, code: int
 ) -> None:
@@ -264,7 +266,7 @@ def test_verbose_shows_no_row_and_no_value(
     empty: Target, command: Command, directory: Path
 ) -> None:
     """What the driver prints below its first line are the rows of patients."""
-    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary"'"'"')")
+    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary\"')")
     write(directory, "0002_b", "INSERT INTO a SELECT * FROM a; CREATE UNIQUE INDEX ON a (t)")
     to = (*stranger(directory), "--database", url_of(empty))
     ended = command("up", "-v", *to, code=2)

@@ -67,7 +67,7 @@ def test_a_row_of_the_history_without_a_value_is_named(
         f"ALTER TABLE schema_migration ALTER {column} DROP NOT NULL",
         f"UPDATE schema_migration SET {column} = NULL",
     )
-    with pytest.raises(HistoryConflict, match='row 1 of "public"."schema_migration" names no'):
+    with pytest.raises(HistoryConflict, match=r'row 1 of "public"\."schema_migration" names no'):
         up(empty, directory)
 
 
@@ -94,7 +94,7 @@ def test_a_history_that_is_locked_is_named_with_who_has_it(
     with (
         holding(empty, "LOCK TABLE schema_migration"),
         Runner.opened(empty, settings(directory, wait=1.5), report=said.append) as runner,
-        pytest.raises(LockTimeout, match='the history "schema_migration" waited 1.5 s') as caught,
+        pytest.raises(LockTimeout, match=r'the history "schema_migration" waited 1\.5 s') as caught,
     ):
         {"up": runner.up, "status": runner.standings, "stamp": runner.fake}[verb]()
     assert "server process" in str(caught.value)
