@@ -14,15 +14,15 @@ from rich.console import Console
 
 from foundry.console import console_for, exit_code_of, say
 from foundry.database import Target, create_database, resolve
-from foundry.errors import DeclarationError
+from foundry.errors import DeclarationError, HistoryConflict
 from foundry.migrate import difference, printing, proposal, render
 from foundry.migrate.externals import statements
-from foundry.migrate.history import State
 from foundry.migrate.project import Project, load
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.runner import Outcome, Runner
 from foundry.migrate.settings import LONGEST
 from foundry.migrate.showing import shown
+from foundry.migrate.survey import survey
 from foundry.migrate.verify import Level, relations, verify
 
 
@@ -85,15 +85,16 @@ def _opened(call: _Call) -> Iterator[Runner]:
 
 def _status(call: _Call) -> int:
     with _opened(call) as runner:
-        standings, progress, begun = runner.standings(), runner.progress(), runner.begun()
+        seen = survey(runner)
     if call.json:
-        _emit(printing.status_values(standings, progress, begun))
+        _emit(printing.status_values(seen))
     else:
-        printing.print_status(call.console, standings, progress)
-        for file in begun:
-            say(call.console, file.told)
-    behind = any(p.pending for p in progress) or begun
-    return 1 if behind or any(s.state is State.PENDING for s in standings) else 0
+        printing.print_status(call.console, seen)
+        for file in seen.begun:
+            say(call.console, seen.told(file))
+    if seen.conflicts:
+        raise HistoryConflict(seen.conflicts[0])
+    return 1 if seen.behind else 0
 
 
 def _up(call: _Call) -> int:
@@ -119,7 +120,10 @@ def _up(call: _Call) -> int:
 def _preview(call: _Call, runner: Runner) -> int:
     options = call.options
     plan = runner.pending(
-        options.to, allow_data_loss=options.allow_data_loss, force_order=options.force_order
+        options.to,
+        allow_data_loss=options.allow_data_loss,
+        force_order=options.force_order,
+        ready=not options.sql,
     )
     steps = [(s.file.name, runner.recorded(s) if call.options.sql else ()) for s in plan]
     behind = [p for p in runner.progress() if p.pending]
@@ -214,7 +218,7 @@ def _down(call: _Call) -> int:
 
 def _stamp(call: _Call) -> int:
     with _opened(call) as runner:
-        outcome = runner.fake(call.options.to)
+        outcome = runner.fake(call.options.to, begun_too=call.options.begun)
         drift = proposal.drift(runner, call.project, call.target)
     _finish(call, outcome, "recorded")
     if drift is not None and drift.level is Level.BAD:
@@ -346,5 +350,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     stamp = verb("stamp", _stamp, "Record pending files as applied without running them.")
     stamp.add_argument("--to", metavar="NAME", help="stop after this migration")
+    text = "also files of which some steps are done: the others were done by hand"
+    stamp.add_argument("--begun", action="store_true", help=text)
     verb("verify", _verify, "Check tables, indexes, extensions, externals, TLS and privileges.")
     return parser

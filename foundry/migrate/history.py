@@ -7,7 +7,7 @@ The history table has playhouse's columns and stays readable by its runner; besi
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -329,24 +329,32 @@ def _state(entry: Entry | None, missing: tuple[str, ...]) -> State:
     return State.WAITING if missing else State.PENDING
 
 
-def refuse_edits(standings: Sequence[Standing], entries: Mapping[str, Entry]) -> None:
-    """Raise HistoryConflict for an applied file that was edited or is no longer there."""
+def conflicts(
+    standings: Sequence[Standing], entries: Mapping[str, Entry]
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of each applied file that was edited or is gone, and what to do."""
     for standing in standings:
-        entry = standing.entry
+        entry, name = standing.entry, standing.file.name
         if entry and entry.digest and entry.digest != standing.file.digest:
-            raise HistoryConflict(
-                f'"{standing.file.name}" was edited after it was applied: restore the file and '
-                f"put the change into a new one"
+            yield (
+                name,
+                f'"{name}" was edited after it was applied: restore the file and put the change '
+                f"into a new one",
             )
-    gone = sorted(set(entries) - {s.file.name for s in standings})
-    if gone:
-        renamed = _same_content(standings, entries, gone[0])
+    for name in sorted(set(entries) - {s.file.name for s in standings}):
+        renamed = _same_content(standings, entries, name)
         remedy = (
             f'it looks renamed to "{renamed}": give it its name back'
             if renamed
             else "restore the file, or name the right --directory and --table"
         )
-        raise HistoryConflict(f'"{gone[0]}" was applied and its file is not there: {remedy}')
+        yield name, f'"{name}" was applied and its file is not there: {remedy}'
+
+
+def refuse_edits(standings: Sequence[Standing], entries: Mapping[str, Entry]) -> None:
+    """Raise HistoryConflict for an applied file that was edited or is no longer there."""
+    for _, told in conflicts(standings, entries):
+        raise HistoryConflict(told)
 
 
 def _same_content(

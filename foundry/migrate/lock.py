@@ -44,8 +44,8 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
     deadline = time.monotonic() + wait
     reported = False
     while not _try(database):
-        holder = database.execute_sql(_HOLDER, (KEY,)).fetchone()
-        who = f' (server process {holder[0]}, application "{holder[1]}")' if holder else ""
+        row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+        who = f' (server process {row[0]}, application "{row[1]}")' if row else ""
         if time.monotonic() >= deadline:
             raise LockTimeout(
                 f"another run{who} has held the migration lock for {wait:g} s: wait for it to "
@@ -61,6 +61,12 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
         # The server lets go of the lock by itself when the connection is gone.
         with suppress(DatabaseError, InterfaceError):
             database.execute_sql("SELECT pg_advisory_unlock(%s)", (KEY,))
+
+
+def holder(database: Database) -> int | None:
+    """Return the server process of the run that is going on."""
+    row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+    return row[0] if row else None
 
 
 def require(database: Database) -> None:

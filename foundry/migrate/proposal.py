@@ -205,11 +205,13 @@ def refuse_pending(runner: Runner) -> None:
         refuse_edits((), runner.history.entries())
         return
     waiting = [s.file.name for s in runner.standings() if s.state is State.PENDING]
+    # Without its file, one that was begun could go neither on nor back.
+    begun = {file.name for file in runner.begun()} & set(waiting)
     pending = waiting + [f"{p.name} tables" for p in runner.progress() if p.pending]
     if pending:
         raise HistoryConflict(
             f'"{pending[0]}" is not applied yet, and what it does would be generated a second '
-            f"time: run up first{_or_delete(waiting)}"
+            f"time: run up first{'' if begun else _or_delete(waiting)}"
         )
 
 

@@ -139,9 +139,15 @@ def _migrations(question: _Question) -> Iterator[Check]:
     except HistoryConflict as error:
         yield _bad("migrations", str(error))
         return
-    pending = [s.file.name for s in standings if s.state is State.PENDING]
+    begun = question.runner.begun()
+    for file in begun:
+        yield _bad("migrations", file.told)
+    middle = {file.name for file in begun}
+    waiting = [s.file.name for s in standings if s.state is State.PENDING]
+    pending = [name for name in waiting if name not in middle]
     applied = sum(s.state is State.APPLIED for s in standings)
-    yield _check("migrations", f"{applied} applied", "not applied", pending)
+    if pending or not begun:
+        yield _check("migrations", f"{applied} applied", "not applied", pending)
     undigested = [s.file.name for s in standings if s.entry and s.entry.digest is None]
     if undigested:
         yield _note("migrations", f"recorded without a digest: {', '.join(undigested)}")

@@ -213,7 +213,7 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
         command("up", "--sql", "--json", *options, code=0).out
     )["pending"][0]["sql"]
     # Who makes the rest by hand records it.
-    command("stamp", *options, code=0)
+    command("stamp", "--begun", *options, code=0)
     assert "stands in the middle" not in command("status", *options, code=0).out
 
 
@@ -239,7 +239,86 @@ def test_status_tells_why_the_next_up_would_stop(
             assert said.split(" .* ")[-1] in command("up", *dry, *options, code=3).err
     path.unlink()
     assert "its file is not there: restore it" in command("status", *options, code=1).out
+    refused = command("stamp", *options, code=3).err
+    execute(empty, "DELETE FROM" + refused.partition("and DELETE FROM")[2])
+    command("status", *options, code=0)
     assert [(1, 1)] == rows(empty, "SELECT id, n FROM t WHERE id = 1")
+
+
+def test_a_file_in_its_middle_is_neither_stamped_nor_deleted_by_the_way(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Who did the rest by hand says so; verify and generate know that it is there."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "UPDATE t SET n = id", "SELECT nowhere")
+    options = to(empty, directory)
+    command("up", *options, code=2)
+    stands = '"0001_a" stands in the middle of up, 1 of 2 steps done'
+    assert stands in command("verify", *options, code=1).out
+    advice = command("generate", "more", *options, code=3).err
+    assert "run up first" in advice
+    assert "delete" not in advice
+    assert f"{stands}: run up, which goes on with it" in command("stamp", *options, code=3).err
+    command("stamp", "--begun", *options, code=0)
+    assert [] == json.loads(command("status", "--json", *options, code=0).out)["begun"]
+
+
+def test_status_names_the_run_that_is_at_it(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """What stands in its middle because it is being done is no wreck."""
+    write(directory, "0001_a", "CREATE TABLE a ()", "CREATE INDEX CONCURRENTLY i ON held (id)")
+    execute(empty, "CREATE TABLE held (id int)")
+    options = to(empty, directory, wait="30")
+    with holding(empty, "INSERT INTO held VALUES (1)") as other:
+        going = threading.Thread(target=lambda: up(empty, directory))
+        going.start()
+        eventually(lambda: "i" in {name for (name,) in rows(empty, INDEXES)})
+        shown = command("status", *options, code=1).out
+        pid = json.loads(command("status", "--json", *options, code=1).out)["running"]
+        ran(other, "COMMIT")
+    going.join()
+    assert (
+        f'"0001_a" stands in the middle of up, 1 of 2 steps done: server process {pid} is at it'
+        in shown
+    )
+    assert json.loads(command("status", "--json", *options, code=0).out)["running"] is None
+
+
+INDEXES = "SELECT relname FROM pg_class WHERE relkind = 'i'"
+
+
+def test_status_shows_the_table_also_where_up_refuses(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Which of the files is meant is seen at once."""
+    for name in ("0002_b", "0003_c", "0004_d"):
+        write(directory, name, f"CREATE TABLE {name[-1]} ()")
+    options = to(empty, directory)
+    command("up", *options, code=0)
+    write(directory, "0001_a", "CREATE TABLE a ()")
+    late = command("status", *options, code=1).out
+    assert "older than applied ones" in next(x for x in late.splitlines() if "0001_a" in x)
+    (directory / "0003_c.py").unlink()
+    write(directory, "0004_d", "CREATE TABLE e ()")
+    ended = command("status", *options, code=3)
+    shown = {line.split()[0]: line for line in ended.out.splitlines() if line[:4].isdigit()}
+    assert "its file is not there" in shown["0003_c"]
+    assert "edited after it was applied" in shown["0004_d"]
+    assert 'error: "0004_d" was edited' in ended.err
+    values = json.loads(command("status", "--json", *options, code=3).out)
+    assert ["0003_c"] == values["gone"]
+    assert 2 == len(values["conflicts"])
+
+
+def test_a_dry_run_refuses_what_up_refuses(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """A file that cannot be loaded, for one."""
+    write(directory, "0001_a", "CREATE TABLE a ()")
+    (directory / "0002_b.py").write_text("import nothing_like_it\n")
+    options = to(empty, directory)
+    assert command("up", *options, code=2).err == command("up", "--dry-run", *options, code=2).err
 
 
 def test_a_refused_file_undoes_nothing_of_itself(empty: Target, directory: Path) -> None:
