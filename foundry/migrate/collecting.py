@@ -11,9 +11,10 @@ from typing import Any
 from peewee import DatabaseError, Field, PostgresqlDatabase
 from playhouse.migrate import Operation, PostgresqlMigrator
 
-from foundry.errors import FoundryError, MigrationError
-from foundry.migrate.failure import told
+from foundry.errors import MigrationError
+from foundry.migrate.failure import place, told
 from foundry.migrate.files import MigrationFile
+from foundry.migrate.handed import Migrator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,27 +76,33 @@ class _Recording(PostgresqlDatabase):
     savepoint: Any = _nothing
 
 
+class _Used(MigrationError):
+    """A file did something else than hand on operations."""
+
+
 class _Closed(PostgresqlDatabase):
     """What a file is given that may do nothing but hand on operations."""
 
     def _connect(self) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     def atomic(self, *args: Any, **kwargs: Any) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     transaction = savepoint = manual_commit = atomic
 
 
-class _Collecting(PostgresqlMigrator):  # type: ignore[misc]
+class _Collecting(Migrator):
     def __init__(self, database: PostgresqlDatabase) -> None:
         super().__init__(database)
         self.operations: list[Operation] = []
 
     def migrate(self, *operations: Operation) -> None:
+        for operation in operations:
+            self.take(operation)
         self.operations.extend(operations)
 
 
@@ -112,19 +119,16 @@ def collect(
     migrator = _Collecting(closed)
     try:
         function(migrator, closed)
-    except FoundryError as error:
+    except _Used as error:
         raise MigrationError(
-            f'"{file.name}" is not atomic, and {error}: hand every change to migrator.migrate(), '
-            f"or take atomic = False out"
+            f'"{file.name}" is not atomic, and {error}{place(error, file)}: hand every change to '
+            f"migrator.migrate(), or take atomic = False out"
         ) from error
     except (Exception, SystemExit) as error:
-        raise MigrationError(f'"{file.name}" cannot be read: {told(error, file)}') from error
-    for found in migrator.operations:
-        if not isinstance(found, Operation):
-            raise MigrationError(
-                f'"{file.name}" hands migrator.migrate() a {type(found).__name__}: give it '
-                f"operations, as migrator.sql(...)"
-            )
+        raise MigrationError(
+            f'"{file.name}" fails before its first step: {told(error, file)}'
+        ) from error
+    migrator.refuse_idle(file)
     migrator.database = database
     return tuple(
         Collected(ordinal=number, operation=found, digest=_digest(found))

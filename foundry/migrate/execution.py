@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,8 +68,20 @@ def load(file: MigrationFile, way: str, database: PostgresqlDatabase) -> Work:
             else "define up(migrator, db)"
         )
         raise MigrationError(f'"{file.name}" has no {way}(): {remedy}')
+    if not _takes_two(function):
+        raise MigrationError(f'"{file.name}": define {way}(migrator, db)')
     steps = () if file.head.atomic else collect(function, database, file)
     return Work(file=file, way=way, function=function, steps=steps)
+
+
+def _takes_two(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def execute(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
@@ -100,6 +113,7 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
                 f'"{work.file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or '
                 f"say atomic = False; what it did before them stands"
             )
+        migrator.refuse_idle(work.file)
         session.begin(database, wait=ground.settings.wait)
         finish()
 

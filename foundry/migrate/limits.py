@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from peewee import PostgresqlDatabase
-from playhouse.migrate import PostgresqlMigrator
 
 from foundry.errors import MigrationError
+from foundry.migrate.handed import Migrator
 from foundry.migrate.instant import is_instant, is_instant_operation
 from foundry.migrate.watching import sqlstate
 
@@ -20,12 +20,13 @@ LIMIT = 30.0
 _CANCELED = "57014"
 
 
-class Limited(PostgresqlMigrator):  # type: ignore[misc]
+class Limited(Migrator):
     """playhouse's migrator, with a limit for each operation that should take an instant."""
 
     def migrate(self, *operations: Any) -> None:
         """Run operations in the transaction that is open."""
         for operation in operations:
+            self.take(operation)
             with limited(self.database, instant=self._is_instant(operation)):
                 operation.run()
 

@@ -154,7 +154,7 @@ def test_a_file_that_does_more_than_hand_on_steps_is_refused(
         "    migrator.migrate(migrator.sql('CREATE TABLE b (id int)'))\n"
         f"    {body}\n"
     )
-    with pytest.raises(MigrationError, match="it uses the database itself: hand every change"):
+    with pytest.raises(MigrationError, match=r"it uses the database itself .*: hand every change"):
         up(empty, directory)
     assert [] == rows(empty, "SELECT FROM pg_class WHERE relname IN ('a', 'b')")
 

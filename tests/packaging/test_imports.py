@@ -51,7 +51,7 @@ LEVELS = (
     {"reading", "recorded"},
     {"assemble"},
     {"catalog"},
-    {"failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
+    {"handed", "failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
     {"constraints", "session"},
     {"watching"},
     {"patience", "limits", "showing", "reach"},
