@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from foundry.console import console_for, exit_code_of, say
+from foundry.console import console_for, exit_code_of, printable, say
 from foundry.database import Target, create_database, resolve
 from foundry.errors import DeclarationError, HistoryConflict
 from foundry.migrate import difference, printing, proposal, render
@@ -68,6 +68,11 @@ def _run(options: argparse.Namespace) -> int:
     console = console_for(options, stderr=options.json or getattr(options, "sql", False))
     call = _Call(options=options, project=project, target=target, console=console)
     call.say(target.describe())
+    if project.passed_over is not None:
+        call.notice(
+            f'warning: the folder "{project.passed_over}" here is not used, foundry\'s own '
+            f"migrations are: name it with --directory if it is meant"
+        )
     verb: Callable[[_Call], int] = options.call
     return verb(call)
 
@@ -299,6 +304,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1
+    if seconds < 0 and text.lstrip()[:1] == "-":
+        raise argparse.ArgumentTypeError(f'"{text}" must not be negative: write 0 or more')
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f'"{text}" is not a number of seconds: write one, as 2.5')
     return seconds
@@ -316,8 +323,14 @@ def _planning(verb: Callable[..., argparse.ArgumentParser]) -> None:
     generate.add_argument("--prune", action="store_true", help=text)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with one line, as every other error does; the usage is what --help prints."""
+        self.exit(2, f"error: {printable(message)} ({self.prog} --help lists what there is)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m foundry.migrate",
         description="Bring a PostgreSQL database to what its Peewee models declare.",
         epilog="Exit codes: 0 done, 1 pending, different or unhealthy, 2 error, 3 refused.",

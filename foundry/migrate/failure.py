@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 import psycopg2
@@ -9,6 +10,7 @@ import psycopg2
 from foundry.errors import FoundryError, LockTimeout
 from foundry.masking import ABOUT_CODE, driver_error, primary
 from foundry.migrate.files import MigrationFile
+from foundry.migrate.spelling import quote
 
 # What to do about an error of the server, by SQLSTATE.
 _ADVICE = {
@@ -44,13 +46,13 @@ def apart(error: BaseException, file: MigrationFile | None = None) -> tuple[str,
     if isinstance(error, LockTimeout):
         return error.happened, error.remedy
     if isinstance(error, FoundryError):
-        return str(error), ""
-    place = _place(error, file) if file else ""
+        return f"{error}{place(error, file) if file else ''}", ""
+    at = place(error, file) if file else ""
     driver = driver_error(error)
     if driver is not None:
         happened, remedy = _server_said(driver)
-        return f"{happened}{place}", remedy
-    return f"{_reason(error)}{place}", ""
+        return f"{happened}{at}", remedy
+    return f"{_reason(error)}{at}", ""
 
 
 def _reason(error: BaseException) -> str:
@@ -70,10 +72,26 @@ def _server_said(error: psycopg2.Error) -> tuple[str, str]:
         return "the connection to the server was lost: start the server and run it again", ""
     if state == "42501" and "row-level security" in said:
         return said, "run it as a role with BYPASSRLS"
-    return said, _ADVICE.get(state, "")
+    return said, _doubled(error) or _ADVICE.get(state, "")
 
 
-def _place(error: BaseException, file: MigrationFile) -> str:
+def _doubled(error: psycopg2.Error) -> str:
+    """Return how the rows are found that a unique index cannot be built over."""
+    found, diag = None, error.diag
+    if error.pgcode == "23505" and (diag.source_function or "").startswith("comparetup_index"):
+        # 'Key (a, b)=(1, 2) is duplicated.': what is before the values, in any language.
+        found = re.search(r"\((.+?)\)=\(", diag.message_detail or "")
+    if found is None or not diag.table_name or not diag.schema_name:
+        return ""
+    table = f"{quote(diag.schema_name)}.{quote(diag.table_name)}"
+    return (
+        f"correct or delete the rows that have the same (SELECT {found[1]}, count(*) FROM {table} "
+        f"GROUP BY {found[1]} HAVING count(*) > 1) and run it again"
+    )
+
+
+def place(error: BaseException, file: MigrationFile) -> str:
+    """Return the line of the file that an error came from, in brackets; "" where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file.path)]
     if isinstance(error, SyntaxError) and error.lineno:

@@ -31,6 +31,8 @@ class Project:
     models: str
     schema: Schema
     settings: Settings
+    passed_over: Path | None = None
+    """A folder of migrations that is here, and that nothing names."""
 
 
 def packaged() -> Project:
@@ -80,7 +82,13 @@ def load(
     )
     options = {"wait": wait, "pause": pause}
     given = _numbers(section) | {k: v for k, v in options.items() if v is not None}
-    return Project(models=spec, schema=schema, settings=replace(chosen, **given))
+    here = Path("migrations")
+    return Project(
+        models=spec,
+        schema=schema,
+        settings=replace(chosen, **given),
+        passed_over=here if is_packaged and not named and here.is_dir() else None,
+    )
 
 
 def _section(config: str | Path | None) -> dict[str, str]:

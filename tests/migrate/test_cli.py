@@ -173,6 +173,7 @@ def test_wrong_usage_is_exit_2_without_a_traceback_or_a_password(
     assert "Traceback" not in ended.err
     assert "s3cr3t" not in ended.err + ended.out
     assert "error: " in ended.err.splitlines()[-1]
+    assert 1 == len(ended.err.splitlines())
     assert set() == tables(empty)
 
 
@@ -260,6 +261,23 @@ def test_verbose_shows_where_an_error_came_from_without_its_password(
     assert "s3cr3t" not in ended.err
     assert "OSError (line 2)" in ended.err.splitlines()[-1]
     assert 1 == len(command("up", *to, code=2).err.splitlines())
+
+
+def test_a_folder_of_migrations_that_is_not_used_is_told(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Foundry's own twelve tables are not what somebody with a folder of files expects."""
+    table(directory, "0001_a", "a")
+    to = ("--database", url_of(empty))
+    assert 'the folder "migrations" here is not used' in command("status", *to, code=1).out
+    named = command("status", "--directory", "migrations", *to, code=1)
+    assert "is not used" not in named.out
+
+
+def test_a_negative_wait_is_told_as_such(command: Command) -> None:
+    """It is a number of seconds."""
+    ended = command("up", "--wait", "-1", code=2)
+    assert '"-1" must not be negative' in ended.err
 
 
 def test_verbose_shows_no_row_and_no_value(

@@ -359,6 +359,22 @@ def test_a_value_that_cannot_be_converted_is_not_shown(
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["t", "lower(t), n"])
+def test_a_unique_index_that_cannot_be_built_says_how_its_rows_are_found(
+    empty: Target, directory: Path, key: str
+) -> None:
+    """The query of the message, which has no value in it, finds them."""
+    execute(empty, 'CREATE TABLE "A" (t text, n int)', "INSERT INTO \"A\" VALUES ('canary', 1)")
+    execute(empty, 'INSERT INTO "A" SELECT * FROM "A"', "INSERT INTO \"A\" VALUES ('y', 2)")
+    write(directory, "0001_a", f'CREATE UNIQUE INDEX i ON "A" ({key})')
+    with pytest.raises(MigrationError, match="could not create unique index") as caught:
+        up(empty, directory)
+    assert "canary" not in str(caught.value)
+    query = str(caught.value).partition("(SELECT")[2].rpartition(") and run")[0]
+    ((*found, count),) = rows(empty, f"SELECT{query}")
+    assert ("canary", 2) == (found[0], count)
+
+
 def test_a_single_percent_sign_is_explained(empty: Target, directory: Path) -> None:
     """The driver's own message is about a tuple."""
     write(directory, "0001_a", "SELECT 'a' LIKE '%s'")
