@@ -20,7 +20,8 @@ _ADVICE = {
     "53100": "free space on the server and run it again",
     "55P03": "another session holds the lock: end that (pg_stat_activity has it), or give --wait "
     "more seconds",
-    "57014": "somebody ended the statement: run it again",
+    "57014": "somebody ended the statement, or a statement_timeout that the file sets did: run it "
+    "again, or take that out",
     "23502": "correct the rows that are in the way and run it again",
     "23503": "correct or delete the rows that are in the way and run it again",
     "23505": "correct or delete the rows that have the same and run it again",

@@ -28,7 +28,6 @@ class DropsIndex:
     """DROP INDEX CONCURRENTLY."""
 
     name: Name
-    if_exists: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +156,8 @@ def _drop(r: Reader) -> Statement:
         return _ALONE
     if not r.take("index", "concurrently"):
         return _PLAIN
-    spared = r.take("if", "exists")
-    dropped = DropsIndex(name=r.name(), if_exists=spared)
+    r.take("if", "exists")
+    dropped = DropsIndex(name=r.name())
     return Statement(transactional=False, patient=True, drops_index=dropped)
 
 

@@ -226,8 +226,8 @@ def index(name: str | None, *table: str, unique: bool = False, spared: bool = Fa
     return Statement(transactional=False, patient=True, creates_index=made)
 
 
-def drop(*name: str, spared: bool = False) -> Statement:
-    dropped = DropsIndex(name=name, if_exists=spared)
+def drop(*name: str) -> Statement:
+    dropped = DropsIndex(name=name)
     return Statement(transactional=False, patient=True, drops_index=dropped)
 
 
@@ -248,7 +248,7 @@ OBJECTS = {
     "CREATE INDEX CONCURRENTLY U&\"d!0061t!+000061\" UESCAPE '!' ON t (n)": index("data", "t"),
     'CREATE INDEX CONCURRENTLY u&"d\\0061t\\\\" ON t (n);': index("dat\\", "t"),
     "DROP INDEX CONCURRENTLY a.B": drop("a", "b"),
-    "DROP INDEX CONCURRENTLY IF EXISTS a CASCADE": drop("a", spared=True),
+    "DROP INDEX CONCURRENTLY IF EXISTS a CASCADE": drop("a"),
     "REINDEX INDEX CONCURRENTLY a . b": rebuild("index", "a", "b"),
     "REINDEX (CONCURRENTLY) TABLE t": rebuild("table", "t"),
     "REINDEX SCHEMA CONCURRENTLY s": rebuild("schema", "s"),

@@ -39,13 +39,12 @@ def test_a_file_that_fails_goes_on_behind_the_steps_that_stand(
 ) -> None:
     """What cannot be undone is not done again."""
     execute(empty, "CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 0)")
-    path = write(directory, "0001_a", "UPDATE t SET n = n + 1", "SELECT 1 / n FROM nowhere")
+    write(directory, "0001_a", "UPDATE t SET n = n + 1", "SELECT 1 / n FROM nowhere")
     with pytest.raises(MigrationError, match=r"1 of its 2 steps stand, .* goes on with step 2"):
         up(empty, directory)
     write(directory, "0001_a", "UPDATE t SET n = n + 1", "UPDATE t SET n = n + 10")
     assert ("0001_a",) == up(empty, directory)
     assert 11 == counted(empty, "SELECT n FROM t")
-    assert path.exists()
 
 
 def test_a_done_step_may_not_be_edited(empty: Target, directory: Path) -> None:
