@@ -261,13 +261,19 @@ def _emit(value: object) -> None:
     print(json.dumps(value))
 
 
-def _common(*, default: Any) -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with one line, as every other error does; the usage is what --help prints."""
+        self.exit(2, f"error: {printable(message)} ({self.prog} --help lists what there is)\n")
+
+
+def _common(*, default: Any) -> _Parser:
     """Return the options every verb takes, before or after it.
 
     The verb's own copy has SUPPRESS as its default, so that it does not undo what stood
     before the verb.
     """
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = _Parser(add_help=False)
     add = parser.add_argument_group("options of every verb").add_argument
     hidden = argparse.SUPPRESS
 
@@ -321,12 +327,6 @@ def _planning(verb: Callable[..., argparse.ArgumentParser]) -> None:
     generate.add_argument("--empty", action="store_true", help="write a file to be filled in")
     text = "drop tables that earlier migrations made and no model covers"
     generate.add_argument("--prune", action="store_true", help=text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """End with one line, as every other error does; the usage is what --help prints."""
-        self.exit(2, f"error: {printable(message)} ({self.prog} --help lists what there is)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
