@@ -123,6 +123,15 @@ def test_what_a_role_may_not_is_granted_by_name_before_anything_is_done(
     assert 3 == len(set(granted))
 
 
+def test_what_a_file_did_to_its_session_is_not_in_the_way_of_its_row(
+    server: Server, empty: Target, directory: Path
+) -> None:
+    """The row is written as whoever runs the file."""
+    with server.role() as name:
+        write(directory, "0001_a", f"CREATE TABLE a (); SET SESSION AUTHORIZATION {name}")
+        assert ("0001_a",) == up(empty, directory)
+
+
 def test_the_runner_that_this_one_is_made_from_runs_nothing(empty: Target, directory: Path) -> None:
     """It would neither lock nor keep digests."""
     table(directory, "0001_a", "a")
