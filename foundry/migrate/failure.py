@@ -8,6 +8,7 @@ import traceback
 import psycopg2
 from peewee import PeeweeException
 
+from foundry.errors import FoundryError
 from foundry.migrate.files import MigrationFile
 
 # What to do about an error of the server, by SQLSTATE.
@@ -43,6 +44,11 @@ def told(error: BaseException, file: MigrationFile | None = None) -> str:
     return f"{_reason(error)}{_place(error, file) if file else ''}"
 
 
+def said(error: BaseException) -> str:
+    """Return the reason in one line, of this package's own errors too."""
+    return str(error) if isinstance(error, FoundryError) else told(error)
+
+
 def _reason(error: BaseException) -> str:
     driver = _driver_error(error)
     if driver is not None:
@@ -73,6 +79,9 @@ def _server_said(error: psycopg2.Error) -> str:
     if state.startswith("22"):
         # Data exceptions quote the value: 'invalid input syntax for type integer: "…"'.
         primary = re.sub(r'"[^"]*"', '"…"', primary)
+    if state == "2BP01":
+        # Names of what rests on it, and no rows.
+        primary += f" ({', '.join((error.diag.message_detail or '').splitlines())})"
     if "row-level security" in primary:
         return f"{primary}; run it as a role with BYPASSRLS"
     return primary + _ADVICE.get(state, "")
