@@ -198,7 +198,8 @@ def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
             if not isinstance(reason, LockTimeout) and takeback.take_back(course):
                 return "its steps before were undone"
         except Exception as error:
-            why = f" (they could not be undone: {said(error)})"
+            resisted = error.happened if isinstance(error, LockTimeout) else said(error)
+            why = f" (they could not be undone: {resisted})"
             stand = [step for step in course.journal.read().values() if step.stands]
     except Exception as error:
         why = "" if said(error) == said(reason) else f" ({said(error)})"
