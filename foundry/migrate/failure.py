@@ -73,6 +73,9 @@ def _server_said(error: psycopg2.Error) -> tuple[str, str]:
         return "the connection to the server was lost: start the server and run it again", ""
     if state == "42501" and "row-level security" in said:
         return said, "run it as a role with BYPASSRLS"
+    if state == "2BP01":
+        # Names of what rests on it, and no rows.
+        said += f" ({', '.join((error.diag.message_detail or '').splitlines())})"
     return said, _doubled(error) or _ADVICE.get(state, "")
 
 

@@ -162,6 +162,11 @@ class Journal:
             row.note = json.dumps({**json.loads(row.note), "undoing": True})
             row.save()
 
+    def keep(self, noted: Mapping[int, Noted]) -> None:
+        """Note of steps that they stand as they are and are not taken back any more."""
+        for ordinal, one in noted.items():
+            self.write(ordinal, one.digest, done=one.done, statements=one.statements, text=one.text)
+
     def forget(self, ordinals: Collection[int]) -> None:
         """Have nothing noted of steps."""
         self._step.delete().where(self._is(ordinals)).execute()

@@ -53,6 +53,7 @@ def retried(
     wait: float,
     report: Callable[[str], None],
     lock_timeout: float = LOCK_TIMEOUT,
+    transaction: bool = True,
 ) -> T:
     """Call `attempt` in a transaction with a short lock_timeout until it has its locks.
 
@@ -61,6 +62,9 @@ def retried(
     seconds. Then LockTimeout names `what` and who was in the way; `report` gets a line about
     that every few seconds. Other errors pass through, and so do those of an attempt that
     committed something by itself.
+
+    Without `transaction` nothing is begun here: for what must stand alone, and may be done again
+    where it was done by half.
     """
     if database.in_transaction():
         raise ValueError("retried() needs a session that is not in a transaction")
@@ -72,7 +76,9 @@ def retried(
             began: list[str] = []
             try:
                 with lookout.while_trying() if lookout else ExitStack():
-                    return _attempted(attempt, database, lock_timeout, began)
+                    if transaction:
+                        return _attempted(attempt, database, lock_timeout, began)
+                    return _attempted_alone(attempt, database, lock_timeout)
             except Exception as error:
                 if sqlstate(error) not in _ANOTHER_TIME or _committed(database, began):
                     raise
@@ -91,9 +97,25 @@ def _attempted(
     attempt: Callable[[], T], database: PostgresqlDatabase, lock_timeout: float, began: list[str]
 ) -> T:
     with database.atomic():
-        milliseconds = str(max(1, round(lock_timeout * 1000)))
-        began.append(database.execute_sql(_BEGUN, (milliseconds,)).fetchone()[1])
+        began.append(database.execute_sql(_BEGUN, (_written(lock_timeout),)).fetchone()[1])
         return attempt()
+
+
+def _attempted_alone(
+    attempt: Callable[[], T], database: PostgresqlDatabase, lock_timeout: float
+) -> T:
+    before = database.execute_sql("SHOW lock_timeout").fetchone()[0]
+    database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (_written(lock_timeout),))
+    try:
+        return attempt()
+    finally:
+        # The connection may be what was lost.
+        with suppress(PeeweeException, psycopg2.Error):
+            database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (before,))
+
+
+def _written(lock_timeout: float) -> str:
+    return str(max(1, round(lock_timeout * 1000)))
 
 
 def _committed(database: PostgresqlDatabase, began: list[str]) -> bool:

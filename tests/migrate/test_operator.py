@@ -359,22 +359,40 @@ def test_down_in_its_middle_is_told_and_up_refused(
 
 
 def test_an_undoing_that_was_cut_short_is_told(
-    empty: Target, command: Command, directory: Path
+    empty: Target, command: Command, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next up finishes it, and begins anew."""
     execute(empty, *ROWS)
-    fails = "DO $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$"
-    path = write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", fails)
-    with holding(empty) as holder:
-        reader = threading.Timer(1.0, lambda: ran(holder, "SELECT FROM t"))
-        reader.start()
-        with pytest.raises(MigrationError, match="no; the next up sees what stands"):
-            impatient(empty, directory)
-        reader.join()
+    fails = "DO $$ BEGIN RAISE 'no'; END $$"
+    path = write(directory, "0001_a", "ALTER TABLE t ADD CONSTRAINT c CHECK (id > 0)", fails)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("foundry.migrate.takeback._undo", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            up(empty, directory)
     said = "0 of 2 steps done: the next up finishes undoing what it did, then goes on with step 1"
     assert said in command("status", *to(empty, directory), code=1).out
-    path.write_text(path.read_text().replace("m int", "m bigint").replace("RAISE 'no'", "NULL"))
+    path.write_text(path.read_text().replace("id > 0", "id > -1").replace("RAISE 'no'", "NULL"))
     assert ("0001_a",) == up(empty, directory)
+
+
+def test_an_undoing_that_waited_in_vain_keeps_the_steps(empty: Target, directory: Path) -> None:
+    """It is said that they stand, and who was in the way."""
+    execute(empty, *ROWS)
+    fails = "DO $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$"
+    write(directory, "0001_a", "ALTER TABLE t ADD CONSTRAINT c CHECK (id > 0)", fails)
+    with holding(empty, name="report") as holder:
+        reader = threading.Timer(1.0, lambda: ran(holder, "SELECT FROM t"))
+        reader.start()
+        wanted = r'no; 1 of its 2 steps stand, .* step 2 \(they could not be undone: .*"report"'
+        with pytest.raises(MigrationError, match=wanted):
+            impatient(empty, directory)
+        reader.join()
+    with Runner.opened(empty, settings(directory)) as runner:
+        assert not runner.begun()[0].undoing
 
 
 def test_a_lock_time_out_says_what_stands_and_what_to_do(empty: Target, directory: Path) -> None:

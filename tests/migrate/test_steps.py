@@ -69,14 +69,11 @@ def test_a_file_whose_steps_can_be_undone_is_undone(empty: Target, directory: Pa
     write(
         directory,
         "0001_a",
-        "ALTER TABLE t ADD COLUMN m int",
-        "UPDATE t SET m = 1",
-        "ALTER TABLE t ADD CONSTRAINT c CHECK (m > 0) NOT VALID",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (n > 0) NOT VALID",
         "ALTER TABLE t VALIDATE CONSTRAINT c",
-        "CREATE INDEX CONCURRENTLY i ON t (m)",
+        "CREATE INDEX CONCURRENTLY i ON t (n)",
         "CREATE UNIQUE INDEX CONCURRENTLY u ON t (n)",
     )
-    before = rows(empty, "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass")
     with pytest.raises(MigrationError, match="its steps before were undone"):
         up(empty, directory)
     assert 0 == counted(empty, INVALID)
@@ -84,14 +81,9 @@ def test_a_file_whose_steps_can_be_undone_is_undone(empty: Target, directory: Pa
     assert 0 == counted(
         empty, "SELECT count(*) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'c'"
     )
-    after = rows(
-        empty,
-        "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND NOT attisdropped",
-    )
-    assert set(before) == set(after)
     execute(empty, "DELETE FROM t WHERE id = 2")
     assert ("0001_a",) == up(empty, directory)
-    assert [(1, 1, 1)] == rows(empty, "SELECT * FROM t")
+    assert 3 == counted(empty, "SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +113,7 @@ def test_an_index_that_another_runner_left_is_taken_or_built_anew(
     if not valid:
         execute(empty, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'u'::regclass")
     old = counted(empty, "SELECT 'u'::regclass::oid")
-    write(directory, "0001_a", "CREATE UNIQUE INDEX CONCURRENTLY u ON t USING btree(n) WHERE n>3")
+    write(directory, "0001_a", "CREATE UNIQUE INDEX CONCURRENTLY u ON t USING btree(n) WHERE t.n>3")
     assert ("0001_a",) == up(empty, directory)
     assert 0 == counted(empty, INVALID)
     assert valid == (old == counted(empty, "SELECT 'u'::regclass::oid"))
