@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
@@ -16,6 +15,7 @@ from peewee import DatabaseError, InterfaceError
 from rich.console import Console
 from rich.text import Text
 
+from foundry import masking
 from foundry.errors import FoundryError
 
 INTERRUPTED = 130
@@ -23,6 +23,9 @@ INTERRUPTED = 130
 
 TERMINATED = 143
 """What a shell expects of a command ended by SIGTERM."""
+
+HUNG_UP = 129
+"""What a shell expects of a command whose terminal went away (SIGHUP)."""
 
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^\s]*(@)|(password=)\S+", re.IGNORECASE)
 
@@ -56,7 +59,13 @@ def say(console: Console, line: str) -> None:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM came: what is open is closed and dropped as after Ctrl-C."""
+    """SIGTERM or SIGHUP came: what is open is closed and dropped as after Ctrl-C."""
+
+    code = TERMINATED
+
+
+class _HungUp(_Terminated):
+    code = HUNG_UP
 
 
 def exit_code_of(run: Callable[[], int], *, verbose: bool = False) -> int:
@@ -67,18 +76,28 @@ def exit_code_of(run: Callable[[], int], *, verbose: bool = False) -> int:
 
 @contextmanager
 def _terminating() -> Iterator[None]:
-    def stop(*_: object) -> NoReturn:
-        raise _Terminated
-
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        for name, error in (("SIGTERM", _Terminated), ("SIGHUP", _HungUp)):
+            number = getattr(signal, name, None)
+            # nohup ignores it on purpose.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, _raising(error))
     except ValueError:  # not the main thread: signals are somebody else's
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raising(error: type[_Terminated]) -> Callable[..., NoReturn]:
+    def stop(*_: object) -> NoReturn:
+        raise error
+
+    return stop
 
 
 def _exit_code_of(run: Callable[[], int], *, verbose: bool) -> int:
@@ -93,14 +112,15 @@ def _exit_code_of(run: Callable[[], int], *, verbose: bool) -> int:
     except FoundryError as error:
         return _ended(error, error.exit_code, str(error), verbose=verbose)
     except (DatabaseError, InterfaceError) as error:
-        # Only the first line: DETAIL would show the row.
-        return _ended(error, 2, str(error).strip().splitlines()[0], verbose=verbose)
+        driver = masking.driver_error(error)
+        told = masking.primary(driver) if driver else f"unexpected {type(error).__name__}"
+        return _ended(error, 2, told, verbose=verbose)
     except BrokenPipeError:
         _close_stdout()
         return 0
     except KeyboardInterrupt as error:
         told = "interrupted; the same command takes up where this one stopped"
-        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        code = error.code if isinstance(error, _Terminated) else INTERRUPTED
         return _ended(error, code, told, verbose=verbose)
     except Exception as error:
         # A defect of foundry or of a file it ran. The text may hold anything, the type not.
@@ -110,8 +130,7 @@ def _exit_code_of(run: Callable[[], int], *, verbose: bool) -> int:
 
 def _ended(error: BaseException, code: int, line: str, *, verbose: bool) -> int:
     if verbose:
-        trace = "".join(traceback.format_exception(error))
-        print(_redacted(trace), end="", file=sys.stderr)
+        print(_redacted(masking.trace(error)), end="", file=sys.stderr)
     print(f"error: {printable(_redacted(line))}", file=sys.stderr)
     return code
 

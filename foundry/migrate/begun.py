@@ -9,7 +9,7 @@ from typing import Any
 from peewee import PostgresqlDatabase
 
 from foundry.errors import FoundryError, HistoryConflict
-from foundry.migrate import collecting, lock
+from foundry.migrate import collecting
 from foundry.migrate.execution import load
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Noted, Standing, State
@@ -34,21 +34,20 @@ class Begun:
     undoing: bool = False
     """It failed, and a run ended while its steps were undone."""
 
-    process: int | None = None
-    """The server process of the run that is at work, on this file most likely."""
+    @property
+    def stands(self) -> str:
+        """How far it is."""
+        of = "" if self.total is None else f" of {self.total}"
+        return f'"{self.name}" stands in the middle of {self.way}, {self.done}{of} steps done'
 
     @property
     def told(self) -> str:
         """One line: what stands, and what comes next."""
-        of = "" if self.total is None else f" of {self.total}"
-        stands = f'"{self.name}" stands in the middle of {self.way}, {self.done}{of} steps done'
-        if self.process is not None:
-            return f"{stands}: server process {self.process} is at it"
         if self.refusal:
-            return f"{stands}: {self.refusal}"
+            return f"{self.stands}: {self.refusal}"
         waits = f", once it has {', '.join(self.missing)}" if self.missing else ""
         first = "finishes undoing what it did, then " if self.undoing else ""
-        return f"{stands}: the next up {first}{self.next_step}{waits}"
+        return f"{self.stands}: the next up {first}{self.next_step}{waits}"
 
     @property
     def next_step(self) -> str:
@@ -66,7 +65,6 @@ class Begun:
             "total": self.total,
             "undoing": self.undoing,
             "refused": self.refusal or None,
-            "process": self.process,
         }
 
 
@@ -74,15 +72,16 @@ def begun(
     noted: Mapping[str, Mapping[int, Noted]],
     standings: Mapping[str, Standing],
     database: PostgresqlDatabase,
+    *,
+    journal: str,
 ) -> Iterator[Begun]:
-    """Yield what the journal has of files that were not brought to their end."""
-    holder = lock.holding(database) if noted else None
+    """Yield what the table `journal` has of files that were not brought to their end."""
     for name, steps in sorted(noted.items()):
         way = next(iter(steps.values())).way
         standing = standings.get(name)
         total, refusal = None, ""
         try:
-            refuse_gone(name, way, standing.file if standing else None)
+            refuse_gone(name, way, standing.file if standing else None, journal=journal)
             if standing:
                 work = load(standing.file, way, database)
                 total = len(work.steps)
@@ -100,14 +99,18 @@ def begun(
             missing=standing.missing if standing and standing.state is not State.APPLIED else (),
             partly=any(step.text and not step.done and not step.undoing for step in steps.values()),
             undoing=any(step.undoing for step in steps.values()),
-            process=holder[0] if holder else None,
         )
 
 
-def refuse_gone(name: str, way: str, file: MigrationFile | None) -> None:
+def refuse_gone(name: str, way: str, file: MigrationFile | None, *, journal: str) -> None:
     """Raise HistoryConflict where a file that was begun is no such file any more."""
     if file is None:
-        raise HistoryConflict(f'"{name}" was begun and its file is not there: restore it')
+        quoted = name.replace("'", "''")
+        raise HistoryConflict(
+            f'"{name}" was begun and its file is not there: restore it; if it is lost, take back '
+            f"by hand what stands of it (the notes of {journal} have the statements) and DELETE "
+            f"FROM {journal} WHERE name = '{quoted}' AND step > 0"
+        )
     if file.head.atomic:
         raise HistoryConflict(
             f'"{name}" was begun step by step ({way}), and would be run whole now: put '

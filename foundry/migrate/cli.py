@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from foundry.console import console_for, exit_code_of, say
+from foundry.console import console_for, exit_code_of, printable, say
 from foundry.database import Target, create_database, resolve
-from foundry.errors import DeclarationError, FoundryError
+from foundry.errors import DeclarationError, FoundryError, HistoryConflict
 from foundry.migrate import difference, printing, proposal, render
 from foundry.migrate.externals import statements
-from foundry.migrate.history import State
 from foundry.migrate.project import Project, load
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.runner import Outcome, Runner
 from foundry.migrate.settings import LONGEST
 from foundry.migrate.showing import shown
+from foundry.migrate.survey import survey
 from foundry.migrate.verify import Level, relations, verify
 
 
@@ -78,6 +78,11 @@ def _run(options: argparse.Namespace) -> int:
     console = console_for(options, stderr=options.json or getattr(options, "sql", False))
     call = _Call(options=options, project=project, target=target, console=console)
     call.say(target.describe())
+    if project.passed_over is not None:
+        call.notice(
+            f'warning: the folder "{project.passed_over}" here is not used, foundry\'s own '
+            f"migrations are: name it with --directory if it is meant"
+        )
     verb: Callable[[_Call], int] = options.call
     return verb(call)
 
@@ -95,15 +100,16 @@ def _opened(call: _Call) -> Iterator[Runner]:
 
 def _status(call: _Call) -> int:
     with _opened(call) as runner:
-        standings, progress, begun = runner.standings(), runner.progress(), runner.begun()
+        seen = survey(runner)
     if call.json:
-        _emit(printing.status_values(standings, progress, begun))
+        _emit(printing.status_values(seen))
     else:
-        printing.print_status(call.console, standings, progress)
-        for file in begun:
-            say(call.console, file.told)
-    behind = any(p.pending for p in progress) or begun
-    return 1 if behind or any(s.state is State.PENDING for s in standings) else 0
+        printing.print_status(call.console, seen)
+        for file in seen.begun:
+            say(call.console, seen.told(file))
+    if seen.conflicts:
+        raise HistoryConflict(seen.conflicts[0])
+    return 1 if seen.behind else 0
 
 
 def _up(call: _Call) -> int:
@@ -129,7 +135,10 @@ def _up(call: _Call) -> int:
 def _preview(call: _Call, runner: Runner) -> int:
     options = call.options
     plan = runner.pending(
-        options.to, allow_data_loss=options.allow_data_loss, force_order=options.force_order
+        options.to,
+        allow_data_loss=options.allow_data_loss,
+        force_order=options.force_order,
+        ready=not options.sql,
     )
     steps = [(s.file.name, runner.recorded(s) if call.options.sql else ()) for s in plan]
     behind = [p for p in runner.progress() if p.pending]
@@ -224,7 +233,7 @@ def _down(call: _Call) -> int:
 
 def _stamp(call: _Call) -> int:
     with _opened(call) as runner:
-        outcome = runner.fake(call.options.to)
+        outcome = runner.fake(call.options.to, begun_too=call.options.begun)
         drift = proposal.drift(runner, call.project, call.target)
     _finish(call, outcome, "recorded")
     if drift is not None and drift.level is Level.BAD:
@@ -262,13 +271,19 @@ def _emit(value: object) -> None:
     print(json.dumps(value))
 
 
-def _common(*, default: Any) -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with one line, as every other error does; the usage is what --help prints."""
+        self.exit(2, f"error: {printable(message)} ({self.prog} --help lists what there is)\n")
+
+
+def _common(*, default: Any) -> _Parser:
     """Return the options every verb takes, before or after it.
 
     The verb's own copy has SUPPRESS as its default, so that it does not undo what stood
     before the verb.
     """
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = _Parser(add_help=False)
     add = parser.add_argument_group("options of every verb").add_argument
     hidden = argparse.SUPPRESS
 
@@ -305,6 +320,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1
+    if seconds < 0 and text.lstrip()[:1] == "-":
+        raise argparse.ArgumentTypeError(f'"{text}" must not be negative: write 0 or more')
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f'"{text}" is not a number of seconds: write one, as 2.5')
     return seconds
@@ -323,7 +340,7 @@ def _planning(verb: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m foundry.migrate",
         description="Bring a PostgreSQL database to what its Peewee models declare.",
         epilog="Exit codes: 0 done, 1 pending, different or unhealthy, 2 error, 3 refused.",
@@ -356,5 +373,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     stamp = verb("stamp", _stamp, "Record pending files as applied without running them.")
     stamp.add_argument("--to", metavar="NAME", help="stop after this migration")
+    text = "also files of which some steps are done: the others were done by hand"
+    stamp.add_argument("--begun", action="store_true", help=text)
     verb("verify", _verify, "Check tables, indexes, extensions, externals, TLS and privileges.")
     return parser

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import DatabaseError, Field, PostgresqlDatabase
+import psycopg2
+from peewee import DatabaseError, Field, ModelBase, Node, PostgresqlDatabase
 from playhouse.migrate import Operation, PostgresqlMigrator
 
-from foundry.errors import FoundryError, MigrationError
-from foundry.migrate.failure import told
+from foundry.errors import MigrationError
+from foundry.migrate.failure import place, told
 from foundry.migrate.files import MigrationFile
+from foundry.migrate.handed import Migrator
+from foundry.migrate.lasting import lasting
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,27 +81,33 @@ class _Recording(PostgresqlDatabase):
     savepoint: Any = _nothing
 
 
+class _Used(MigrationError):
+    """A file did something else than hand on operations."""
+
+
 class _Closed(PostgresqlDatabase):
     """What a file is given that may do nothing but hand on operations."""
 
     def _connect(self) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     def atomic(self, *args: Any, **kwargs: Any) -> Any:
-        raise MigrationError("it uses the database itself")
+        raise _Used("it uses the database itself")
 
     transaction = savepoint = manual_commit = atomic
 
 
-class _Collecting(PostgresqlMigrator):  # type: ignore[misc]
+class _Collecting(Migrator):
     def __init__(self, database: PostgresqlDatabase) -> None:
         super().__init__(database)
         self.operations: list[Operation] = []
 
     def migrate(self, *operations: Operation) -> None:
+        for operation in operations:
+            self.take(operation)
         self.operations.extend(operations)
 
 
@@ -107,37 +119,72 @@ def collect(
     MigrationError for a file that does anything else with the database: what it does there
     could not be kept apart from its steps when a run ends in the middle.
     """
+    found = _collected(function, database, file)
+    for one, again in zip(found, _collected(function, database, file), strict=False):
+        if one.digest != again.digest:
+            raise MigrationError(
+                f'step {one.ordinal} of "{file.name}" is another one each time the file is read, '
+                f"and a run that is cut short could not go on: write the value down, or have the "
+                f"server find it (now())"
+            )
+    for step in found:
+        _refuse_lasting(step, database, file)
+    return found
+
+
+def _collected(
+    function: Callable[..., object], database: PostgresqlDatabase, file: MigrationFile
+) -> tuple[Collected, ...]:
     closed = _Closed(database.database, autoconnect=False)
     closed.server_version = database.server_version
     migrator = _Collecting(closed)
     try:
         function(migrator, closed)
-    except FoundryError as error:
+    except _Used as error:
         raise MigrationError(
-            f'"{file.name}" is not atomic, and {error}: hand every change to migrator.migrate(), '
-            f"or take atomic = False out"
+            f'"{file.name}" is not atomic, and {error}{place(error, file)}: hand every change to '
+            f"migrator.migrate(), or take atomic = False out"
         ) from error
     except (Exception, SystemExit) as error:
-        raise MigrationError(f'"{file.name}" cannot be read: {told(error, file)}') from error
-    for found in migrator.operations:
-        if not isinstance(found, Operation):
-            raise MigrationError(
-                f'"{file.name}" hands migrator.migrate() a {type(found).__name__}: give it '
-                f"operations, as migrator.sql(...)"
-            )
+        raise MigrationError(
+            f'"{file.name}" fails before its first step: {told(error, file)}'
+        ) from error
+    migrator.refuse_idle(file)
     migrator.database = database
-    return tuple(
-        Collected(ordinal=number, operation=found, digest=_digest(found))
-        for number, found in enumerate(migrator.operations, 1)
-    )
+    try:
+        return tuple(
+            Collected(ordinal=number, operation=found, digest=_digest(found, database))
+            for number, found in enumerate(migrator.operations, 1)
+        )
+    except (psycopg2.Error, TypeError, ValueError, IndexError) as error:
+        raise MigrationError(f'"{file.name}" cannot be read: {told(error, file)}') from error
+
+
+def _refuse_lasting(step: Collected, database: PostgresqlDatabase, file: MigrationFile) -> None:
+    """Refuse what is set on the session for later steps: a run may begin with those."""
+    name = step.operation.fn.__name__
+    if name not in ("sql", "set_search_path"):
+        return
+    text = _rendered(step.operation, database) if name == "sql" else "SET search_path"
+    found = lasting(text)
+    if found is not None:
+        said, instead = found
+        raise MigrationError(
+            f'step {step.ordinal} of "{file.name}" says {said}, which ends with the session, and '
+            f"a run that goes on later has another one: {instead}"
+        )
+
+
+def _rendered(operation: Any, database: PostgresqlDatabase) -> str:
+    text, params = (*operation.args, *operation.kwargs.values(), None)[:2]
+    return str(database.cursor().mogrify(text, params or ()).decode().strip())
 
 
 def statements(step: Collected, database: PostgresqlDatabase) -> tuple[str, ...]:
     """Return the SQL of a step as the database makes it now; what it asks for is only read."""
     operation = step.operation
     if operation.fn.__name__ == "sql":
-        text, params = (*operation.args, *operation.kwargs.values(), None)[:2]
-        return (database.cursor().mogrify(text, params or ()).decode().strip(),)
+        return (_rendered(operation, database),)
     recording = _Recording(database)
     operation.migrator.database = recording
     try:
@@ -175,20 +222,30 @@ def _only_reading(database: PostgresqlDatabase) -> Iterator[None]:
             transaction.rollback()
 
 
-def _digest(operation: Any) -> str:
-    said = [operation.fn.__name__, _said(operation.args), _said(sorted(operation.kwargs.items()))]
-    return hashlib.sha256("\0".join(said).encode()).hexdigest()
+def _digest(operation: Any, database: PostgresqlDatabase) -> str:
+    name = operation.fn.__name__
+    # What other operations come to depends on what is there when they are run.
+    given = (_said(operation.args, database), _said(operation.kwargs, database))
+    parts = [name, _rendered(operation, database)] if name == "sql" else [name, *given]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, database: PostgresqlDatabase) -> str:
+    """Return what a value is, in words that are the same in every run."""
     if isinstance(value, Field):
-        kept = sorted((k, v) for k, v in vars(value).items() if isinstance(v, (str, int, bool)))
-        return f"{type(value).__name__}({kept})"
+        # Peewee counts in the others, and knows what a field belongs to.
+        kept = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "model"}
+        return f"{type(value).__name__}{_said(kept, database)}"
+    if isinstance(value, ModelBase):
+        meta: Any = value
+        return f"{meta._meta.schema}.{meta._meta.table_name}"
+    if isinstance(value, Node):
+        return repr(database.get_sql_context().sql(value).query())
+    if isinstance(value, dict):
+        return f"{{{', '.join(sorted(_said(item, database) for item in value.items()))}}}"
     if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(_said, value))})"
-    return repr(value) if isinstance(value, (str, int, bool, float, type(None))) else _named(value)
-
-
-def _named(value: Any) -> str:
+        return f"({', '.join(_said(item, database) for item in value)})"
+    if isinstance(value, (set, frozenset)):
+        return f"{{{', '.join(sorted(_said(item, database) for item in value))}}}"
     # Objects print their address, which is another one in each run.
-    return getattr(value, "__qualname__", type(value).__qualname__)
+    return getattr(value, "__qualname__", None) or _ADDRESS.sub("", repr(value))

@@ -96,12 +96,17 @@ def rest_of(database: PostgresqlDatabase, made: AddsConstraint) -> str | None:
 def _wanted(database: PostgresqlDatabase, made: AddsConstraint) -> str:
     """Have the server print the constraint, on an empty table with the same columns."""
     name = f"foundry_copy_{secrets.token_hex(6)}"
-    copy = ".".join(map(quote, (*made.table[:-1], name)))
+    # By the table's own name, which its expressions may have; a temporary one may not refer to
+    # others, and a foreign key has no expressions.
+    foreign = made.definition.split()[0].lower() == "foreign"
+    place = (*made.table[:-1], name) if foreign else ("pg_temp", made.table[-1])
+    copy = ".".join(map(quote, place))
+    kind = "TABLE" if foreign else "TEMPORARY TABLE"
     with database.atomic() as transaction:
         try:
             cursor = database.cursor()
             # Not LIKE, which brings NOT NULL with it.
-            cursor.execute(f"CREATE TABLE {copy} AS TABLE {made.relation} WITH NO DATA")
+            cursor.execute(f"CREATE {kind} {copy} AS TABLE {made.relation} WITH NO DATA")
             # Not by its own name, which an index would have twice.
             cursor.execute(f"ALTER TABLE {copy} ADD CONSTRAINT {name}_c {made.definition}")
             return str(_rows(database, _FOUND, {"table": copy, "name": f"{name}_c"})[0][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
-from foundry.migrate import lock, session, stepwise
+from foundry.migrate import lock, session, stepwise, takeback
 from foundry.migrate.collecting import Collected, collect
-from foundry.migrate.failure import told
+from foundry.migrate.failure import apart, told
 from foundry.migrate.files import MigrationFile
-from foundry.migrate.history import History
+from foundry.migrate.history import History, Noted
 from foundry.migrate.limits import Limited
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
+from foundry.migrate.statements import read
 from foundry.migrate.stepwise import Course
 from foundry.migrate.watching import WORKING, Progress, following, waiting
 
@@ -67,8 +69,20 @@ def load(file: MigrationFile, way: str, database: PostgresqlDatabase) -> Work:
             else "define up(migrator, db)"
         )
         raise MigrationError(f'"{file.name}" has no {way}(): {remedy}')
+    if not _takes_two(function):
+        raise MigrationError(f'"{file.name}": define {way}(migrator, db)')
     steps = () if file.head.atomic else collect(function, database, file)
     return Work(file=file, way=way, function=function, steps=steps)
+
+
+def _takes_two(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def execute(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
@@ -96,11 +110,13 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
             raise
         ended.append(_idle(database) or _transaction(database) != before)
         if ended[-1]:
-            raise MigrationError(
+            raise _EndedByItself(
                 f'"{work.file.name}" ends its own transaction: take COMMIT and ROLLBACK out, or '
                 f"say atomic = False; what it did before them stands"
             )
+        migrator.refuse_idle(work.file)
         session.begin(database, wait=ground.settings.wait)
+        lock.require(database)
         finish()
 
     with _failing(work, ended), _shown(ground, f'"{work.file.name}"'):
@@ -115,6 +131,10 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         )
 
 
+class _EndedByItself(MigrationError):
+    """The file committed or rolled back: what stands of it is said in the message."""
+
+
 @contextmanager
 def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
     """Say of what fails in a file that is run whole what stands of it."""
@@ -123,13 +143,7 @@ def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
         yield
     except LockTimeout as error:
         raise LockTimeout(f"{error.happened}; nothing of it was kept", error.remedy) from error
-    except MigrationError as error:
-        if name in str(error):
-            raise
-        raise MigrationError(
-            f"{name} {work.way} failed, nothing of it was kept: {error}"
-        ) from error
-    except (FoundryError, KeyboardInterrupt):
+    except (_EndedByItself, HistoryConflict, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         kept = "its earlier steps stand" if any(ended) else "nothing of it was kept"
@@ -160,6 +174,7 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         total=len(work.steps),
     )
     try:
+        takeback.go_on(course)
         stepwise.run(work.steps, course)
     except HistoryConflict:
         raise
@@ -170,37 +185,50 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         kept = _afterwards(error, work, course)
         raise LockTimeout(f"{error.happened}; {kept}", error.remedy) from error
     except (Exception, SystemExit) as error:
-        said = str(error) if isinstance(error, FoundryError) else told(error)
-        happened, _, remedy = said.partition("; ")
-        if f'"{file.name}"' not in said:
-            happened = f'"{file.name}" {work.way} failed: {happened}'
+        happened, remedy = apart(error)
+        happened = f'"{file.name}" {work.way} failed{"".join(course.failed)}: {happened}'
         kept = _afterwards(error, work, course)
         failed = type(error) if isinstance(error, FoundryError) else MigrationError
         raise failed("; ".join(filter(None, (happened, kept, remedy)))) from error
     with ground.database.atomic():
+        lock.require(ground.database)
         finish()
 
 
 def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
     """Undo what can be, and say how things stand."""
     try:
-        noted = course.journal.read().values()
-        stand = [step for step in noted if step.stands]
+        noted = course.journal.read()
+        stand = [step for step in noted.values() if step.stands]
         if not stand:
-            half = ", but for what is half made" if noted else ""
+            half = "".join(_half(ordinal, step) for ordinal, step in noted.items())
             return f"nothing of it was kept{half}"
-        # Who only waited in vain keeps what may have taken hours.
-        if not isinstance(reason, LockTimeout) and stepwise.take_back(course):
-            return "its steps before were undone"
+        why = ""
+        try:
+            # Who only waited in vain keeps what may have taken hours.
+            if not isinstance(reason, LockTimeout) and takeback.take_back(course):
+                return "its steps before were undone"
+        except Exception as error:
+            resisted = error.happened if isinstance(error, LockTimeout) else told(error)
+            why = f" (they could not be undone: {resisted})"
+            stand = [step for step in course.journal.read().values() if step.stands]
     except Exception as error:
         why = "" if told(error) == told(reason) else f" ({told(error)})"
         return f"the next {work.way} sees what stands, and goes on from there{why}"
-    done = sum(noted.done for noted in stand)
+    if any(step.undoing for step in stand):
+        return f"the next {work.way} finishes undoing its steps{why}"
+    done = sum(step.done for step in stand)
     part = f" and a part of step {done + 1}" if done < len(stand) else ""
     return (
         f"{done} of its {len(work.steps)} steps{part} stand, and the next {work.way} goes on with "
-        f"step {done + 1}"
+        f"step {done + 1}{why}"
     )
+
+
+def _half(ordinal: int, step: Noted) -> str:
+    if any(read(text).commits for text in step.statements):
+        return f", but for what its step {ordinal} has committed"
+    return ", but for what is half made"
 
 
 def _tell(work: Work, course: Course) -> None:
@@ -208,7 +236,13 @@ def _tell(work: Work, course: Course) -> None:
     with suppress(Exception):
         noted = course.journal.read().values()
         done, partly = sum(n.done for n in noted), any(n.text and not n.done for n in noted)
-        if (done or partly) and not any(n.undoing for n in noted):
+        if any(n.undoing for n in noted):
+            course.report(
+                f'"{work.file.name}" was being undone, and the next {work.way} finishes that'
+            )
+        elif done == len(work.steps):
+            course.report(f'all steps of "{work.file.name}" stand, the next {work.way} records it')
+        else:
             course.report(
                 f'{done} of the {len(work.steps)} steps of "{work.file.name}" stand, and the next '
                 f"{work.way} goes on with step {done + 1}{', in its middle' if partly else ''}"

@@ -7,7 +7,7 @@ The history table has playhouse's columns and stays readable by its runner; besi
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -25,6 +25,7 @@ from peewee import (
 
 from foundry.errors import HistoryConflict, MigrationError
 from foundry.migrate.files import MigrationFile, number_of
+from foundry.migrate.spelling import quote
 
 _FILE = 0
 """Step of the row that keeps the digest of an applied file."""
@@ -78,9 +79,13 @@ SELECT coalesce(
 """
 
 _COLUMNS = """
-SELECT attname FROM pg_catalog.pg_attribute
-WHERE attrelid = pg_catalog.to_regclass(%(quoted)s) AND attnum > 0 AND NOT attisdropped
+SELECT ARRAY(
+    SELECT attname::text FROM pg_catalog.pg_attribute
+    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(quoted)s)
 """
+_APPLIED_HAS = {"id", "name", "applied"}
+_STEP_HAS = {"name", "step", "digest", "note"}
 
 
 def namespace(database: Database, table: str) -> str:
@@ -91,14 +96,19 @@ def namespace(database: Database, table: str) -> str:
     """
     if len(f"{table}_step".encode()) > 63:
         raise MigrationError(f'"{table}" is too long for a history table: at most 58 bytes')
-    quoted = {"quoted": '"' + table.replace('"', '""') + '"'}
-    columns = {row[0] for row in database.execute_sql(_COLUMNS, quoted).fetchall()}
-    if columns and columns != {"id", "name", "applied"}:
-        raise MigrationError(f'"{table}" is a table of somebody else: name another with --table')
+    quoted = {"quoted": quote(table)}
+    _refuse_shape(database, quoted["quoted"], _APPLIED_HAS)
     place = database.execute_sql(_PLACE, quoted).fetchone()[0]
     if place is None:
         raise MigrationError("search_path names no schema that exists: create one, or change it")
+    _refuse_shape(database, f"{quote(place)}.{quote(f'{table}_step')}", _STEP_HAS)
     return str(place)
+
+
+def _refuse_shape(database: Database, name: str, wanted: set[str]) -> None:
+    for (columns,) in database.execute_sql(_COLUMNS, {"quoted": name}).fetchall():
+        if set(columns) != wanted:
+            raise MigrationError(f"{name} is a table of somebody else: name another with --table")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +143,7 @@ class Journal:
     def read(self) -> dict[int, Noted]:
         """Return what is noted, by the ordinal of the step."""
         rows = self._step.select().where(self._step.name == self._name, self._step.step > _FILE)
-        return {row.step: Noted(digest=row.digest, **_loaded(row.note)) for row in rows}
+        return {row.step: _noted(row) for row in rows}
 
     def write(
         self, ordinal: int, digest: str, *, done: bool, statements: Sequence[str], text: str = ""
@@ -152,6 +162,11 @@ class Journal:
             row.note = json.dumps({**json.loads(row.note), "undoing": True})
             row.save()
 
+    def keep(self, noted: Mapping[int, Noted]) -> None:
+        """Note of steps that they stand as they are and are not taken back any more."""
+        for ordinal, one in noted.items():
+            self.write(ordinal, one.digest, done=one.done, statements=one.statements, text=one.text)
+
     def forget(self, ordinals: Collection[int]) -> None:
         """Have nothing noted of steps."""
         self._step.delete().where(self._is(ordinals)).execute()
@@ -160,9 +175,38 @@ class Journal:
         return (self._step.name == self._name) & self._step.step.in_(list(ordinals))
 
 
-def _loaded(note: str) -> dict[str, Any]:
-    values = json.loads(note)
-    return {**values, "statements": tuple(values["statements"])}
+_NOTED = {"way", "done", "text", "statements", "undoing"}
+
+
+def _noted(row: Any) -> Noted:
+    """Return what a row of the journal says; HistoryConflict for one that we did not write."""
+    try:
+        note = {"undoing": False, **json.loads(row.note)}
+        flags, way, texts = (note["done"], note["undoing"]), note["way"], note["statements"]
+        whole = set(note) == _NOTED and way in ("up", "down") and isinstance(texts, list)
+        strings = all(isinstance(t, str) for t in (row.digest, note["text"], *texts))
+        if not (whole and strings and all(isinstance(flag, bool) for flag in flags)):
+            raise ValueError
+    except (TypeError, ValueError, KeyError) as error:
+        meta = row._meta
+        table = f"{quote(meta.schema)}.{quote(meta.table_name)}"
+        name = str(row.name).replace("'", "''")
+        raise HistoryConflict(
+            f'what {table} holds of step {row.step} of "{row.name}" was not written by this '
+            f"foundry: use the one that wrote it, or take back by hand what stands of the file and "
+            f"DELETE FROM {table} WHERE name = '{name}' AND step > 0"
+        ) from error
+    return Noted(digest=row.digest, **{**note, "statements": tuple(note["statements"])})
+
+
+def _when(row: Any) -> datetime:
+    if not isinstance(row.name, str) or not isinstance(row.applied, datetime):
+        meta = row._meta
+        raise HistoryConflict(
+            f"row {row.id} of {quote(meta.schema)}.{quote(meta.table_name)} names no file, or no "
+            f"time at which it was applied: correct it"
+        )
+    return row.applied.replace(tzinfo=timezone.utc)
 
 
 class History:
@@ -200,7 +244,7 @@ class History:
         return {
             row.name: Entry(
                 name=row.name,
-                applied=row.applied.replace(tzinfo=timezone.utc),
+                applied=_when(row),
                 digest=digests.get(row.name),
             )
             for row in self._applied.select()
@@ -215,8 +259,7 @@ class History:
         found: dict[str, dict[int, Noted]] = {}
         if self._step.table_exists():
             for row in self._step.select().where(self._step.step > _FILE):
-                noted = Noted(digest=row.digest, **_loaded(row.note))
-                found.setdefault(row.name, {})[row.step] = noted
+                found.setdefault(row.name, {})[row.step] = _noted(row)
         return found
 
     def waited(self) -> frozenset[str]:
@@ -291,24 +334,32 @@ def _state(entry: Entry | None, missing: tuple[str, ...]) -> State:
     return State.WAITING if missing else State.PENDING
 
 
-def refuse_edits(standings: Sequence[Standing], entries: Mapping[str, Entry]) -> None:
-    """Raise HistoryConflict for an applied file that was edited or is no longer there."""
+def conflicts(
+    standings: Sequence[Standing], entries: Mapping[str, Entry]
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of each applied file that was edited or is gone, and what to do."""
     for standing in standings:
-        entry = standing.entry
+        entry, name = standing.entry, standing.file.name
         if entry and entry.digest and entry.digest != standing.file.digest:
-            raise HistoryConflict(
-                f'"{standing.file.name}" was edited after it was applied: restore the file and '
-                f"put the change into a new one"
+            yield (
+                name,
+                f'"{name}" was edited after it was applied: restore the file and put the change '
+                f"into a new one",
             )
-    gone = sorted(set(entries) - {s.file.name for s in standings})
-    if gone:
-        renamed = _same_content(standings, entries, gone[0])
+    for name in sorted(set(entries) - {s.file.name for s in standings}):
+        renamed = _same_content(standings, entries, name)
         remedy = (
             f'it looks renamed to "{renamed}": give it its name back'
             if renamed
             else "restore the file, or name the right --directory and --table"
         )
-        raise HistoryConflict(f'"{gone[0]}" was applied and its file is not there: {remedy}')
+        yield name, f'"{name}" was applied and its file is not there: {remedy}'
+
+
+def refuse_edits(standings: Sequence[Standing], entries: Mapping[str, Entry]) -> None:
+    """Raise HistoryConflict for an applied file that was edited or is no longer there."""
+    for _, told in conflicts(standings, entries):
+        raise HistoryConflict(told)
 
 
 def _same_content(

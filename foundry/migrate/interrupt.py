@@ -1,4 +1,4 @@
-"""Ctrl-C or SIGTERM while the server works: the statement is cancelled, not waited for."""
+"""Ctrl-C, SIGTERM or SIGHUP while the server works: the statement is cancelled, not waited for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from contextlib import contextmanager, suppress
 import psycopg2
 from psycopg2.extensions import connection
 
+# Windows has no SIGHUP.
+_ENDING = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+
 
 @contextmanager
 def cancelling(conn: connection) -> Iterator[None]:
-    """Cancel what `conn` runs when SIGINT or SIGTERM comes during the block.
+    """Cancel what `conn` runs when SIGINT, SIGTERM or SIGHUP comes during the block.
 
     libpq waits for the server without looking at signals, and Python's own handler runs
     only when it returns. The wake-up descriptor is written to at once.
@@ -38,7 +41,7 @@ def cancelling(conn: connection) -> Iterator[None]:
 
 def _watch(reader: socket.socket, conn: connection) -> None:
     while number := reader.recv(1):
-        if number[0] in (signal.SIGINT, signal.SIGTERM):
+        if number[0] in _ENDING:
             # The connection may just have been closed: then there is nothing to cancel.
             with suppress(psycopg2.Error):
                 conn.cancel()

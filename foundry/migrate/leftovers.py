@@ -5,15 +5,15 @@ Told by definition, not by what was noted: the half may be another tool's.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 from peewee import PostgresqlDatabase
 from psycopg2 import sql
 
 from foundry.errors import MigrationError
-from foundry.migrate.statements import CreatesIndex, Detaches, Reindexes, Statement
+from foundry.migrate.statements import CreatesIndex, Detaches, DropsIndex, Reindexes, Statement
 from foundry.migrate.tokens import Name, Reader, tokens
 
 _INDEX = """
@@ -43,10 +43,15 @@ SELECT c.oid::pg_catalog.regclass::text
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
+LEFT JOIN pg_catalog.pg_class AS owner ON t.relkind = 't' AND owner.reltoastrelid = t.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = coalesce(owner.relnamespace, t.relnamespace)
 WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'
-  AND (%(of)s::regclass IS NULL OR t.oid = %(of)s::regclass OR t.oid =
-       (SELECT o.indrelid FROM pg_catalog.pg_index AS o WHERE o.indexrelid = %(of)s::regclass))
-  AND (%(namespace)s::text IS NULL OR t.relnamespace::regnamespace::text = %(namespace)s)
+  AND CASE %(kind)s
+      WHEN 'index' THEN t.oid = (SELECT o.indrelid FROM pg_catalog.pg_index AS o
+                                 WHERE o.indexrelid = pg_catalog.to_regclass(%(name)s))
+      WHEN 'table' THEN coalesce(owner.oid, t.oid) = pg_catalog.to_regclass(%(name)s)
+      WHEN 'schema' THEN n.nspname = %(namespace)s
+      ELSE true END
 """
 _DETACHING = """
 SELECT i.inhdetachpending FROM pg_catalog.pg_inherits AS i
@@ -71,20 +76,16 @@ def settled(
     if statement.creates_index is not None:
         return _index_settled(database, text, statement.creates_index, report)
     if statement.drops_index is not None:
-        name = _written(statement.drops_index.name)
-        there = database.execute_sql("SELECT pg_catalog.to_regclass(%s)", (name,)).fetchone()[0]
-        return began and there is None
+        return began and _valid(database, statement.drops_index) is None
     if statement.reindexes is not None and began:
         _clear_rebuilt(database, statement.reindexes, report)
     if statement.detaches is not None and began:
-        return _detached(database, statement.detaches, report)
+        return _pending(database, statement.detaches) is None
     return False
 
 
-def clear(
-    database: PostgresqlDatabase, statement: Statement, report: Callable[[str], None]
-) -> bool:
-    """Take away the half that a statement left which has just failed; says whether it is gone."""
+def clear(database: PostgresqlDatabase, statement: Statement, report: Callable[[str], None]) -> str:
+    """Take away the half that a statement left which has just failed; returns what stays of it."""
     made = statement.creates_index
     if made is not None and made.name is not None:
         found = _found(database, made)
@@ -92,8 +93,41 @@ def clear(
             _drop(database, found[4], report)
     if statement.reindexes is not None:
         _clear_rebuilt(database, statement.reindexes, report)
+    if statement.commits:
+        return "what it has committed stands"
+    dropped = statement.drops_index
+    if dropped is not None and _valid(database, dropped) is False:
+        return f'index "{dropped.name[-1]}" is INVALID by now: the next run drops it'
     # A partition cannot be attached again by half; what is left is finished by the next run.
-    return statement.detaches is None or _pending(database, statement.detaches) is not True
+    half = statement.detaches is not None and _pending(database, statement.detaches)
+    return "the partition is detached by half: the next run goes on with that" if half else ""
+
+
+def detached(database: PostgresqlDatabase, statement: Statement) -> bool:
+    """Finish to detach a partition that is detached by half; says whether it was."""
+    pending = statement.detaches is not None and _pending(database, statement.detaches)
+    if pending and statement.detaches is not None:
+        _finish(database, statement.detaches)
+    return bool(pending)
+
+
+def _finish(database: PostgresqlDatabase, made: Detaches) -> None:
+    table, partition = _written(made.table), _written(made.partition)
+    database.cursor().execute(f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE")
+
+
+def _valid(database: PostgresqlDatabase, dropped: DropsIndex) -> bool | None:
+    """Return whether an index is valid; None when it is not there."""
+    query = "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)"
+    row = database.execute_sql(query, (_written(dropped.name),)).fetchone()
+    return None if row is None else bool(row[0])
+
+
+def drop(database: PostgresqlDatabase, made: CreatesIndex) -> None:
+    """Drop an index that a statement made, and no other one of its name; if it is there."""
+    found = _found(database, made)
+    if found is not None and found[5]:
+        database.cursor().execute(f"DROP INDEX CONCURRENTLY IF EXISTS {found[4]}")
 
 
 def _index_settled(
@@ -108,7 +142,9 @@ def _index_settled(
             f'index "{made.name}" is being built by another session: wait for it to end, and '
             f"run up again"
         )
-    alike = same_table and (unique, _body(definition)) == _wanted(database, text, made)
+    wanted = _wanted(database, text, made) if same_table else None
+    # An INVALID one holds nothing: where the two cannot be compared it is built again.
+    alike = same_table and (wanted == (unique, _body(definition)) if wanted else not valid)
     if not alike:
         state = "" if valid else "INVALID "
         raise MigrationError(
@@ -127,26 +163,32 @@ def _found(database: PostgresqlDatabase, made: CreatesIndex) -> Any:
     return database.execute_sql(_INDEX, values).fetchone()
 
 
-def _wanted(database: PostgresqlDatabase, text: str, made: CreatesIndex) -> tuple[bool, str]:
-    """Have the server print the index that the statement makes, on an empty copy of the table."""
+def _wanted(database: PostgresqlDatabase, text: str, made: CreatesIndex) -> tuple[bool, str] | None:
+    """Have the server print the index that the statement makes, on an empty copy of the table.
+
+    None where it cannot: an expression may name the table with its namespace.
+    """
     reader = Reader(tokens(text))
     while not reader.take("on"):
         reader.at += 1
     reader.relation()
     rest = reader.peek()
     body = text[rest.start :] if rest else ""
-    like = sql.SQL(".").join(map(sql.Identifier, made.table))
-    copy = sql.Identifier(*made.table[:-1], f"foundry_copy_{secrets.token_hex(6)}")
+    # By the table's own name, which its expressions may have.
+    copy = sql.Identifier("pg_temp", made.table[-1])
     with database.atomic() as transaction:
         try:
             cursor = database.cursor()
-            cursor.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(copy, like))
+            like = sql.SQL(".").join(map(sql.Identifier, made.table))
+            cursor.execute(sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {})").format(copy, like))
             unique = sql.SQL("UNIQUE " if made.unique else "")
             cursor.execute(
                 sql.SQL("CREATE {}INDEX ON {} ").format(unique, copy).as_string(cursor) + body
             )
             cursor.execute(_DEFINITION, {"table": copy.as_string(cursor)})
             is_unique, definition = cursor.fetchone()
+        except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError):
+            return None
         finally:
             transaction.rollback()
     return bool(is_unique), _body(definition)
@@ -165,20 +207,14 @@ def _body(definition: str) -> str:
 def _clear_rebuilt(
     database: PostgresqlDatabase, made: Reindexes, report: Callable[[str], None]
 ) -> None:
-    of = _written(made.name) if made.kind in ("index", "table") else None
-    namespace = made.name[-1] if made.kind == "schema" else None
-    found = database.execute_sql(_REBUILT, {"of": of, "namespace": namespace}).fetchall()
+    values = {
+        "kind": made.kind,
+        "name": _written(made.name),
+        "namespace": "".join(made.name[-1:]),
+    }
+    found = database.execute_sql(_REBUILT, values).fetchall()
     for (printed,) in found:
         _drop(database, printed, report)
-
-
-def _detached(database: PostgresqlDatabase, made: Detaches, report: Callable[[str], None]) -> bool:
-    pending = _pending(database, made)
-    if pending:
-        table, partition = _written(made.table), _written(made.partition)
-        report(f"finishing to detach {partition}")
-        database.cursor().execute(f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE")
-    return pending is not False
 
 
 def _pending(database: PostgresqlDatabase, made: Detaches) -> bool | None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from peewee import PostgresqlDatabase
-from playhouse.migrate import PostgresqlMigrator
 
 from foundry.errors import MigrationError
 from foundry.migrate.blockers import masked
+from foundry.migrate.handed import Migrator
 from foundry.migrate.instant import is_instant, is_instant_operation
 from foundry.migrate.tokens import tokens
 from foundry.migrate.watching import sqlstate
@@ -38,7 +38,7 @@ SELECT extract(epoch FROM pg_catalog.current_setting('statement_timeout')::inter
 """
 
 
-class Limited(PostgresqlMigrator):  # type: ignore[misc]
+class Limited(Migrator):
     """playhouse's migrator, with a limit for each operation that should take an instant."""
 
     doing = ""
@@ -47,6 +47,7 @@ class Limited(PostgresqlMigrator):  # type: ignore[misc]
     def migrate(self, *operations: Any) -> None:
         """Run operations in the transaction that is open."""
         for operation in operations:
+            self.take(operation)
             self.doing = said(operation)
             name, text = operation_name(operation), self._text(operation)
             instant = is_instant(text) if name == "sql" else is_instant_operation(name)

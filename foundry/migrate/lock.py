@@ -44,8 +44,8 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
     deadline = time.monotonic() + wait
     reported = False
     while not _try(database):
-        holder = holding(database)
-        who = f' (server process {holder[0]}, application "{holder[1]}")' if holder else ""
+        row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+        who = f' (server process {row[0]}, application "{row[1]}")' if row else ""
         if time.monotonic() >= deadline:
             raise LockTimeout(
                 f"another run{who} has held the migration lock for {wait:g} s: wait for it to "
@@ -63,10 +63,10 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
             database.execute_sql("SELECT pg_advisory_unlock(%s)", (KEY,))
 
 
-def holding(database: Database) -> tuple[int, str] | None:
-    """Return the server process that holds the lock and its application, if one does."""
-    found: tuple[int, str] | None = database.execute_sql(_HOLDER, (KEY,)).fetchone()
-    return found
+def holder(database: Database) -> int | None:
+    """Return the server process of the run that is going on."""
+    row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+    return row[0] if row else None
 
 
 def require(database: Database) -> None:

@@ -60,6 +60,7 @@ def retried(
     report: Callable[[str], None],
     waits: Callable[[tuple[Blocker, ...]], None] = lambda blockers: None,
     lock_timeout: float = LOCK_TIMEOUT,
+    transaction: bool = True,
 ) -> T:
     """Call `attempt` in a transaction with a short lock_timeout until it has its locks.
 
@@ -71,6 +72,9 @@ def retried(
     those of an attempt that committed something by itself. A statement that only changes rows is
     given twice the time with each try, after `limits.settled()`: on a table where all is busy it
     would never get all of its rows within the short one.
+
+    Without `transaction` nothing is begun here: for what must stand alone, and may be done again
+    where it was done by half.
     """
     if database.in_transaction():
         raise ValueError("retried() needs a session that is not in a transaction")
@@ -83,7 +87,9 @@ def retried(
             began: list[str] = []
             try:
                 with lookout.while_trying() if lookout else ExitStack():
-                    return _attempted(attempt, database, (lock_timeout, row_timeout), began)
+                    if transaction:
+                        return _attempted(attempt, database, (lock_timeout, row_timeout), began)
+                    return _attempted_alone(attempt, database, lock_timeout)
             except Exception as error:
                 if sqlstate(error) not in _ANOTHER_TIME or _committed(database, began):
                     raise
@@ -112,6 +118,23 @@ def _attempted(
         lock, row = (str(round(min(max(0.001, s) * 1000, 2**31 - 1))) for s in timeouts)
         began.append(database.execute_sql(_BEGUN, {"lock": lock, "row": row}).fetchone()[-1])
         return attempt()
+
+
+def _attempted_alone(
+    attempt: Callable[[], T], database: PostgresqlDatabase, lock_timeout: float
+) -> T:
+    before = database.execute_sql("SHOW lock_timeout").fetchone()[0]
+    database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (_written(lock_timeout),))
+    try:
+        return attempt()
+    finally:
+        # The connection may be what was lost.
+        with suppress(PeeweeException, psycopg2.Error):
+            database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (before,))
+
+
+def _written(lock_timeout: float) -> str:
+    return str(max(1, round(lock_timeout * 1000)))
 
 
 def _committed(database: PostgresqlDatabase, began: list[str]) -> bool:

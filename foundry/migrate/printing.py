@@ -12,15 +12,14 @@ from rich.text import Text
 
 from foundry.console import cell, printable
 from foundry.migrate import difference
-from foundry.migrate.begun import Begun
 from foundry.migrate.difference import Detail, Entry
-from foundry.migrate.externals import Progress
 from foundry.migrate.hazards import file_locks, file_losses, longest, warnings
-from foundry.migrate.history import Standing, State
+from foundry.migrate.history import State
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.rules import Context
 from foundry.migrate.runner import Outcome
 from foundry.migrate.steps import Plan, Stage, Step
+from foundry.migrate.survey import Survey
 from foundry.migrate.verify import Check, Level, Relation
 
 _COLOURS = {
@@ -75,12 +74,10 @@ def print_relations(console: Console, relations: Sequence[Relation]) -> None:
     console.print(table)
 
 
-def print_status(
-    console: Console, standings: Sequence[Standing], progress: Sequence[Progress]
-) -> None:
+def print_status(console: Console, seen: Survey) -> None:
     """Print every file and where it stands, external tables first."""
     table = _table("migration", "state", "applied at (UTC)", "needs")
-    for external in progress:
+    for external in seen.externals:
         state = State.PENDING if external.pending else State.APPLIED
         wants = f"a newer {external.external.package}" if external.newer else ""
         if not external.there:
@@ -91,14 +88,17 @@ def print_status(
             f"step {external.done - 1}" if external.done else "",
             cell(wants),
         )
-    for standing in standings:
+    for standing in seen.standings:
         applied = f"{standing.entry.applied:%Y-%m-%d %H:%M:%S}" if standing.entry else ""
+        name = standing.file.name
         table.add_row(
-            cell(standing.file.name),
+            cell(name),
             _coloured(standing.state),
             applied,
-            cell(", ".join(standing.missing)),
+            cell("; ".join(filter(None, (", ".join(standing.missing), seen.remarks.get(name))))),
         )
+    for name in seen.gone:
+        table.add_row(cell(name), Text("gone", style="bold red"), "", "its file is not there")
     console.print(table)
 
 
@@ -208,14 +208,12 @@ def written_values(written: Written, found: Proposal | None) -> dict[str, Any]:
     }
 
 
-def status_values(
-    standings: Sequence[Standing], progress: Sequence[Progress], begun: Sequence[Begun]
-) -> dict[str, Any]:
+def status_values(seen: Survey) -> dict[str, Any]:
     """Return the status as JSON values."""
     return {
         "externals": [
             {"name": p.name, "done": p.done, "known": p.known, "pending": p.pending}
-            for p in progress
+            for p in seen.externals
         ],
         "migrations": [
             {
@@ -224,10 +222,14 @@ def status_values(
                 "applied": s.entry.applied.isoformat() if s.entry else None,
                 "digest": s.file.digest,
                 "missing": list(s.missing),
+                "remark": seen.remarks.get(s.file.name),
             }
-            for s in standings
+            for s in seen.standings
         ],
-        "begun": [file.values() for file in begun],
+        "begun": [file.values() for file in seen.begun],
+        "running": seen.at_work,
+        "gone": list(seen.gone),
+        "conflicts": list(seen.conflicts),
     }
 
 

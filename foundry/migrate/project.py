@@ -16,7 +16,7 @@ from typing import Any
 from peewee import DeferredForeignKey, Model
 
 from foundry.declare import Schema
-from foundry.errors import DeclarationError, FoundryError
+from foundry.errors import DeclarationError
 from foundry.migrate.failure import told
 from foundry.migrate.settings import Settings
 
@@ -31,6 +31,8 @@ class Project:
     models: str
     schema: Schema
     settings: Settings
+    passed_over: Path | None = None
+    """A folder of migrations that is here, and that nothing names."""
 
 
 def packaged() -> Project:
@@ -80,7 +82,13 @@ def load(
     )
     options = {"wait": wait, "pause": pause}
     given = _numbers(section) | {k: v for k, v in options.items() if v is not None}
-    return Project(models=spec, schema=schema, settings=replace(chosen, **given))
+    here = Path("migrations")
+    return Project(
+        models=spec,
+        schema=schema,
+        settings=replace(chosen, **given),
+        passed_over=here if is_packaged and not named and here.is_dir() else None,
+    )
 
 
 def _section(config: str | Path | None) -> dict[str, str]:
@@ -170,8 +178,9 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except (Exception, SystemExit) as error:
         # What foundry itself says of a declaration holds no secret.
-        said = str(error) if isinstance(error, FoundryError) else told(error)
-        raise DeclarationError(f'models module "{name}" cannot be imported: {said}') from error
+        raise DeclarationError(
+            f'models module "{name}" cannot be imported: {told(error)}'
+        ) from error
 
 
 def _models_of(module: ModuleType) -> tuple[type[Model], ...]:

@@ -19,6 +19,7 @@ from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, MigrationError
 from foundry.migrate import catalog
 from foundry.migrate.difference import entries
+from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile, number_of, read_directory
 from foundry.migrate.history import State, refuse_edits
 from foundry.migrate.objects import Place, Table
@@ -131,8 +132,9 @@ def drift(runner: Runner, project: Project, target: Target) -> Check | None:
     try:
         found = propose(runner, project, target)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        why = str(error).partition("\n")[0]
-        return Check(name="drift", level=Level.NOTE, detail=f"could not be looked for: {why}")
+        return Check(
+            name="drift", level=Level.NOTE, detail=f"could not be looked for: {told(error)}"
+        )
     lines = entries(found.plan, found.context.namespace)
     if lines:
         number = f"{len(lines)} differences" if len(lines) > 1 else "1 difference"
@@ -163,7 +165,7 @@ def remember(runner: Runner, project: Project) -> str | None:
         if made is not None:
             history.keep(*made)
     except (FoundryError, PeeweeException, psycopg2.Error) as error:
-        return str(error).partition("\n")[0]
+        return told(error)
     return None
 
 
@@ -203,11 +205,13 @@ def refuse_pending(runner: Runner) -> None:
         refuse_edits((), runner.history.entries())
         return
     waiting = [s.file.name for s in runner.standings() if s.state is State.PENDING]
+    # Without its file, one that was begun could go neither on nor back.
+    begun = {file.name for file in runner.begun()} & set(waiting)
     pending = waiting + [f"{p.name} tables" for p in runner.progress() if p.pending]
     if pending:
         raise HistoryConflict(
             f'"{pending[0]}" is not applied yet, and what it does would be generated a second '
-            f"time: run up first{_or_delete(waiting)}"
+            f"time: run up first{'' if begun else _or_delete(waiting)}"
         )
 
 

@@ -1,6 +1,6 @@
 """What is asked before a run changes anything: may it write here, and will it fit?
 
-Whether the session is the server's own is asked before all else, by `require_direct`.
+Whether the session is the server's own is asked before all else, by pooling.require_direct.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.locked import Locked, locked, namespace_of
 from foundry.migrate.modes import Work
-from foundry.migrate.pooling import require_direct
 from foundry.migrate.space import Need, Room, Size
 from foundry.migrate.spelling import quote
 from foundry.url import is_local
-
-__all__ = ["require_direct", "require_ready"]
 
 # The sizes of a table that is being changed can be had only when that is over.
 _LOCK_TIMEOUT = "1s"
@@ -50,7 +47,7 @@ def require_ready(
     Nothing is changed.
     """
     _refuse_read_only(database)
-    _refuse_history(database, namespace, table)
+    require_history(database, namespace, table)
     locks = locked(files)
     _refuse_namespaces(database, files)
     _refuse_strangers(database, locks)
@@ -96,7 +93,7 @@ def _refuse_read_only(database: PostgresqlDatabase) -> None:
         )
 
 
-def _refuse_history(database: PostgresqlDatabase, namespace: str, table: str) -> None:
+def require_history(database: PostgresqlDatabase, namespace: str, table: str) -> None:
     """Refuse a history that cannot be written; where there is none, one that cannot be made."""
     names = [f"{quote(namespace)}.{quote(name)}" for name in (table, f"{table}_step")]
     rows = _rows(database, "history_privileges", names=names)
@@ -107,6 +104,12 @@ def _refuse_history(database: PostgresqlDatabase, namespace: str, table: str) ->
             raise MigrationError(
                 f"{quote(role)} may not write the history {space.shown(name)}: GRANT SELECT, "
                 f"INSERT, UPDATE, DELETE ON {name} TO {quote(role)}"
+            )
+    for name, usable, role in _rows(database, "history_sequences", names=names):
+        if not usable:
+            raise MigrationError(
+                f"{quote(role)} may not number the rows of the history: GRANT USAGE ON SEQUENCE "
+                f"{name} TO {quote(role)}"
             )
 
 

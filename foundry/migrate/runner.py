@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from peewee import PostgresqlDatabase
+from peewee import PostgresqlDatabase, ProgrammingError
 from playhouse import migrations as playhouse
-from playhouse.migrate import SchemaMigrator
 
 from foundry import requirements
 from foundry.database import Target, open_connection
-from foundry.errors import DataLoss, DeclarationError, HistoryConflict, MigrationError
-from foundry.migrate import externals, history, lock, session
+from foundry.errors import DeclarationError, HistoryConflict, MigrationError
+from foundry.migrate import externals, history, lock, planning, session
 from foundry.migrate.begun import Begun, begun, refuse_gone, remaining
 from foundry.migrate.collecting import recorded
 from foundry.migrate.execution import Ground, Work, execute, load
@@ -24,13 +23,17 @@ from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
 from foundry.migrate.pooling import require_direct
 from foundry.migrate.preflight import group_of, refuse_rows
-from foundry.migrate.readiness import require_ready
+from foundry.migrate.reach import reached
+from foundry.migrate.readiness import require_history, require_ready
 from foundry.migrate.settings import Settings
+from foundry.migrate.showing import Shown
+from foundry.migrate.spelling import quote
 from foundry.migrate.stepwise import refuse_changed
-from foundry.migrate.watching import Progress
+from foundry.migrate.watching import sqlstate
+
+T = TypeVar("T")
 
 Report = Callable[[str], None]
-Shown = Callable[[str, "Progress | None"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +82,6 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         session.begin(database, wait=settings.wait)
         namespace = history.namespace(database, settings.table)
         super().__init__(database, str(settings.directory), settings.table, schema=namespace)
-        # Only the history has a fixed place; what files name is found by the search_path.
-        self.migrator = SchemaMigrator.from_database(database)
         self.target = target
         self.settings = settings
         self.report = report
@@ -113,12 +114,20 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
     def standings(self) -> tuple[Standing, ...]:
         """Return every file with its state; HistoryConflict where files and history differ."""
-        files = read_directory(self.settings.directory)
-        self._refuse_unknown(files)
-        entries = self.history.entries()
-        found = history.standings(files, entries, self._missing(files, entries))
+        found, entries = self.seen()
         history.refuse_edits(found, entries)
         return found
+
+    def seen(self) -> tuple[tuple[Standing, ...], Mapping[str, history.Entry]]:
+        """Return every file with its state, and the rows of the history."""
+        files = read_directory(self.settings.directory)
+        self._refuse_unknown(files)
+        entries = self._asked(self.history.entries)
+        return history.standings(files, entries, self._missing(files, entries)), entries
+
+    def waited(self) -> frozenset[str]:
+        """Return the names of files that an earlier run left waiting, which may come late."""
+        return self._asked(self.history.waited)
 
     def _refuse_unknown(self, files: Sequence[MigrationFile]) -> None:
         known = {f"external:{e.name}" for e in self.settings.externals}
@@ -145,10 +154,31 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             if f.head.requires and f.name not in entries
         }
 
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Ask the history, and say who has it locked, or what this role may not."""
+        try:
+            return reached(
+                ask,
+                database=self.database,
+                target=self.target,
+                what=f'the history "{self.settings.table}"',
+                wait=self.settings.wait,
+                report=self.report,
+            )
+        except ProgrammingError as error:
+            if sqlstate(error) == "42501":
+                require_history(self.database, self.schema, self.settings.table)
+            raise
+
     def begun(self) -> tuple[Begun, ...]:
         """Return the files that an earlier run began and did not finish."""
-        standings = {s.file.name: s for s in self.standings()}
-        return tuple(begun(self.history.begun(), standings, self.database))
+        standings = {s.file.name: s for s in self.seen()[0]}
+        noted = self._asked(self.history.begun)
+        return tuple(begun(noted, standings, self.database, journal=self._journal))
+
+    @property
+    def _journal(self) -> str:
+        return f"{quote(self.schema)}.{quote(self.settings.table + '_step')}"
 
     def progress(self) -> tuple[externals.Progress, ...]:
         """Return how far the tables of other packages are."""
@@ -161,20 +191,28 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         *,
         allow_data_loss: bool = False,
         force_order: bool = False,
+        begun_too: bool = False,
     ) -> Outcome:
         """Bring externals forward, then apply pending files, through `target` if given.
 
-        With `fake` files are recorded without being run. DataLoss and HistoryConflict
+        With `fake` files are recorded without being run; with `begun_too` also those of which
+        some steps are done. DataLoss and HistoryConflict
         come before anything is changed, DataInTheWay before the files that were written
         together with the one it is about.
         """
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
             standings = self.standings()
-            plan = self._plan(standings, target, fake=fake)
+            plan = planning.to_apply(
+                standings, target, fake=fake, directory=self.settings.directory
+            )
             late = self._late(plan, standings, allowed=force_order)
             self._refuse_begun(standings, "up")
+            if fake:
+                self._refuse_stamp(plan, allowed=begun_too)
             if not fake:
-                refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
+                planning.refuse_loss(
+                    [(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss
+                )
                 if plan:
                     self._require_ready([s.file for s in plan])
             # What is only recorded may be another tool's, and need not be ours to run.
@@ -187,7 +225,7 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
                     self._refuse_rows(standing, plan)
                 done.append(self._apply(standing.file, work, late=late))
             left = [s for s in self.standings() if s.state in (State.WAITING, State.OFF)]
-            self.history.leave([s.file for s in left])
+            self._asked(lambda: self.history.leave([s.file for s in left]))
         waiting = tuple(s for s in left if s.state is State.WAITING)
         return Outcome(done=tuple(done), externals=brought, waiting=waiting)
 
@@ -195,9 +233,11 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         """Revert the newest applied file, or every one back through `target`."""
         with lock.held(self.database, wait=self.settings.wait, report=self.report):
             standings = self.standings()
-            plan = self._plan_down(standings, target)
+            plan = planning.to_revert(standings, target)
             self._refuse_begun(standings, "down")
-            refuse_loss([(s.file, s.file.head.down_loses) for s in plan], allowed=allow_data_loss)
+            planning.refuse_loss(
+                [(s.file, s.file.head.down_loses) for s in plan], allowed=allow_data_loss
+            )
             if plan:
                 self._require_ready([])
             works = [load(s.file, "down", self.database) for s in plan]
@@ -205,27 +245,37 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             done = [self._revert(work) for work in works]
         return Outcome(done=tuple(done))
 
-    def fake(self, target: str | None = None) -> Outcome:
+    def fake(self, target: str | None = None, *, begun_too: bool = False) -> Outcome:
         """Record pending files as applied without running them, through `target` if given."""
-        return self.up(target, fake=True)
+        return self.up(target, fake=True, begun_too=begun_too)
 
     def pending(
-        self, target: str | None = None, *, allow_data_loss: bool = False, force_order: bool = False
+        self,
+        target: str | None = None,
+        *,
+        allow_data_loss: bool = False,
+        force_order: bool = False,
+        ready: bool = True,
     ) -> tuple[Standing, ...]:
-        """Return the files `up` would apply, in order; refuses what `up` refuses."""
+        """Return the files `up` would apply, in order; refuses what `up` refuses.
+
+        Without `ready` the server, the role and the disk are not asked: another role may run it.
+        """
         standings = self.standings()
-        plan = self._plan(standings, target, fake=False)
+        plan = planning.to_apply(standings, target, directory=self.settings.directory)
         self._refuse_begun(standings, "up")
-        noted = self.history.begun()
-        self._refuse_changed(
-            [load(s.file, "up", self.database) for s in plan if s.file.name in noted]
-        )
+        self._refuse_changed([load(s.file, "up", self.database) for s in plan])
         self._late(plan, standings, allowed=force_order)
-        refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
+        planning.refuse_loss([(s.file, s.file.head.loses) for s in plan], allowed=allow_data_loss)
+        if plan and ready:
+            self._require_ready([s.file for s in plan])
         # Rows that are in the way of later ones may be what the first ones correct.
         for standing in plan[:1]:
             self._refuse_rows(standing, plan)
         return plan
+
+    def _run(self, name: str, module: object, direction: str, fake: bool = False) -> None:
+        raise MigrationError(f'"{name}" is not run this way: use up(), down() or fake()')
 
     def _refuse_rows(self, standing: Standing, plan: Sequence[Standing]) -> None:
         refuse_rows(self.database, group_of(standing.file, [s.file for s in plan]))
@@ -235,51 +285,18 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
         Of a file that stands in the middle of `up`, that of the steps that are left.
         """
-        steps = self.history.begun().get(standing.file.name)
+        steps = self._asked(self.history.begun).get(standing.file.name)
         if steps:
             return remaining(standing.file, steps, self.database)
         work = load(standing.file, "up", self.database)
         return recorded(work.function, self.database, standing.file.name)
-
-    def _plan(
-        self, standings: Sequence[Standing], target: str | None, *, fake: bool
-    ) -> tuple[Standing, ...]:
-        named = next((s for s in standings if s.file.name == target), None)
-        if target is not None and named is None:
-            raise self._unknown(target, [s.file.name for s in standings])
-        blocked = (State.WAITING, State.OFF)
-        if named is not None and named.state in blocked and not fake:
-            raise MigrationError(
-                f'"{target}" cannot be applied yet: it needs {", ".join(named.missing)}'
-            )
-        last = named.file.number if named else None
-        return tuple(
-            s
-            for s in standings
-            if (s.state is State.PENDING or (fake and s is named and s.state in blocked))
-            and (last is None or s.file.number <= last)
-        )
-
-    def _plan_down(self, standings: Sequence[Standing], target: str | None) -> tuple[Standing, ...]:
-        applied = [s for s in reversed(standings) if s.state is State.APPLIED]
-        if target is None:
-            return tuple(applied[:1])
-        names = [s.file.name for s in applied]
-        if target not in names:
-            raise MigrationError(f'"{target}" is not an applied migration')
-        return tuple(applied[: names.index(target) + 1])
-
-    def _unknown(self, target: str, names: Sequence[str]) -> MigrationError:
-        meant = [name for name in names if name.startswith(target)]
-        hint = f'; did you mean "{meant[0]}"?' if meant else ""
-        return MigrationError(f'there is no migration "{target}" in "{self.directory}"{hint}')
 
     def _late(
         self, plan: Sequence[Standing], standings: Sequence[Standing], *, allowed: bool
     ) -> frozenset[str]:
         """Return the names of planned files that come out of order; refuse them unless allowed."""
         applied = [s.file.name for s in standings if s.entry]
-        late = history.late(plan, applied, self.history.waited())
+        late = history.late(plan, applied, self.waited())
         if late and not allowed:
             raise HistoryConflict(
                 f'"{late[0]}" is older than files already applied: give it the next free '
@@ -290,16 +307,27 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def _refuse_begun(self, standings: Sequence[Standing], way: str) -> None:
         """Refuse to go one way while a file stands in the middle of the other."""
         files = {s.file.name: s.file for s in standings}
-        for name, steps in sorted(self.history.begun().items()):
-            refuse_gone(name, next(iter(steps.values())).way, files.get(name))
+        for name, steps in sorted(self._asked(self.history.begun).items()):
+            way_there = next(iter(steps.values())).way
+            refuse_gone(name, way_there, files.get(name), journal=self._journal)
             if any(noted.way != way for noted in steps.values()):
                 other = "down" if way == "up" else "up"
                 raise HistoryConflict(
                     f'"{name}" stands in the middle of {other}: run {other} again first'
                 )
 
+    def _refuse_stamp(self, plan: Sequence[Standing], *, allowed: bool) -> None:
+        require_history(self.database, self.schema, self.settings.table)
+        planned = {s.file.name for s in plan}
+        for file in () if allowed else self.begun():
+            if file.name in planned:
+                raise HistoryConflict(
+                    f"{file.stands}: run up, which goes on with it; or do by hand what is left (up "
+                    f"--sql prints it), then stamp --begun"
+                )
+
     def _refuse_changed(self, works: Sequence[Work]) -> None:
-        noted = self.history.begun()
+        noted = self._asked(self.history.begun)
         for work in works:
             refuse_changed(work.steps, noted.get(work.file.name, {}), work.file)
 
@@ -323,14 +351,13 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def _apply(self, file: MigrationFile, work: Work | None, *, late: Collection[str]) -> Done:
         note = "stamped" if work is None else "out of order" if file.name in late else None
         started = time.monotonic()
-        self.history.create()
+        self._asked(self.history.create)
 
         def finish() -> None:
             self.history.record(file, note=note)
 
         if work is None:
-            with self.database.atomic():
-                finish()
+            self._asked(finish)
         else:
             execute(work, self._ground(), finish)
         return self._done(file, "applied" if work else "recorded", started)
@@ -354,13 +381,3 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
         done = Done(name=file.name, seconds=time.monotonic() - started)
         self.report(f"{verb} {file.name} in {done.seconds:.2f} s")
         return done
-
-
-def refuse_loss(losses: Sequence[tuple[MigrationFile, tuple[str, ...]]], *, allowed: bool) -> None:
-    """Raise DataLoss for the first file that loses something, unless that is allowed."""
-    for file, lost in losses:
-        if lost and not allowed:
-            raise DataLoss(
-                f'"{file.name}" loses {", ".join(lost)}: run again with --allow-data-loss '
-                f"if that is wanted"
-            )

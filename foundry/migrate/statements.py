@@ -28,7 +28,6 @@ class DropsIndex:
     """DROP INDEX CONCURRENTLY."""
 
     name: Name
-    if_exists: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,8 @@ class Statement:
     """
     control: bool = False
     """It begins or ends a transaction or a savepoint."""
+    commits: bool = False
+    """It may commit a part of its work, and nobody can tell which: CALL, DO."""
     patient: bool = False
     """It may wait and work for long, and nobody who reads or writes waits for it meanwhile."""
     creates_index: CreatesIndex | None = None
@@ -139,8 +140,8 @@ def _create(r: Reader) -> Statement:
         return _PLAIN
     spared = r.take("if", "not", "exists")
     name = None if r.take("on") else (r.name() or ("",))[-1]
-    if name is not None:
-        r.take("on")
+    if name is not None and not r.take("on"):
+        return _PLAIN  # the server will say so
     made = CreatesIndex(name=name, table=r.relation(), unique=unique, if_not_exists=spared)
     return Statement(transactional=False, patient=True, creates_index=made)
 
@@ -157,8 +158,8 @@ def _drop(r: Reader) -> Statement:
         return _ALONE
     if not r.take("index", "concurrently"):
         return _PLAIN
-    spared = r.take("if", "exists")
-    dropped = DropsIndex(name=r.name(), if_exists=spared)
+    r.take("if", "exists")
+    dropped = DropsIndex(name=r.name())
     return Statement(transactional=False, patient=True, drops_index=dropped)
 
 
@@ -188,7 +189,7 @@ def _alter(r: Reader) -> Statement:
         partition = r.name()
         if r.take("concurrently"):
             detached = Detaches(table=table, partition=partition)
-            return Statement(transactional=False, patient=True, detaches=detached)
+            return Statement(transactional=False, detaches=detached)
         return _PLAIN
     actions = listed(r.rest())
     validating = all(Reader(a).take("validate", "constraint") for a in actions)
@@ -240,8 +241,12 @@ def _code(r: Reader) -> Statement:
             body = tokens(inside(token))
             ends = (t for t in body if t.word("commit", "rollback"))
             if any(not _on_commit(body, t) for t in ends):
-                return _ALONE
-    return _PLAIN
+                return Statement(transactional=False, commits=True)
+    return Statement(commits=True)
+
+
+def _call(_: Reader) -> Statement:
+    return Statement(commits=True)
 
 
 def _on_commit(body: Sequence[Token], token: Token) -> bool:
@@ -264,6 +269,7 @@ _KINDS: dict[str, Callable[[Reader], Statement]] = {
     "analyse": _analyze,
     "analyze": _analyze,
     "begin": _control,
+    "call": _call,
     "cluster": _cluster,
     "commit": _ending,
     "create": _create,

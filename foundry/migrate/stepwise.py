@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -16,11 +16,10 @@ import psycopg2
 from peewee import PeeweeException, PostgresqlDatabase
 
 from foundry.database import Target
-from foundry.errors import FoundryError, HistoryConflict, MigrationError
-from foundry.migrate import batches, leftovers, session
+from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
+from foundry.migrate import batches, leftovers, lock, session
 from foundry.migrate.collecting import Collected, statements
 from foundry.migrate.constraints import read_constraint, rest_of
-from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Journal, Noted
 from foundry.migrate.instant import is_instant
@@ -28,7 +27,6 @@ from foundry.migrate.limits import changes_rows, limited, said, settled
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.statements import Statement, read
-from foundry.migrate.undoing import undone
 from foundry.migrate.watching import WORKING, Progress, following, sqlstate, waiting, watching
 
 T = TypeVar("T")
@@ -50,6 +48,10 @@ class Course:
     file: MigrationFile
     journal: Journal
     total: int
+    done: set[int] = field(default_factory=set)
+    """The steps that this run has done."""
+    failed: list[str] = field(default_factory=list)
+    """Which step the server refused, in words."""
 
     @property
     def pid(self) -> int:
@@ -69,11 +71,9 @@ class Course:
         """Say of what the server refuses which step it was."""
         try:
             yield
-        except (psycopg2.Error, PeeweeException) as error:
-            place = f"step {step.ordinal} of {self.total} ({said(step.operation)})"
-            raise MigrationError(
-                f'"{self.file.name}" {self.journal.way} failed at {place}: {told(error)}'
-            ) from error
+        except (psycopg2.Error, PeeweeException):
+            self.failed.append(f" at step {step.ordinal} of {self.total} ({said(step.operation)})")
+            raise
 
     @contextmanager
     def shown(self, step: Collected) -> Iterator[None]:
@@ -87,7 +87,11 @@ class Course:
     def note(
         self, step: Collected, statements: Sequence[str], *, done: bool, text: str = ""
     ) -> None:
-        """Write the step into the journal, in the transaction that is open."""
+        """Write the step into the journal, in the transaction that is open.
+
+        MigrationError when another run may be at work by now.
+        """
+        lock.require(self.database)
         self.journal.write(step.ordinal, step.digest, done=done, statements=statements, text=text)
 
 
@@ -97,25 +101,29 @@ def run(steps: Sequence[Collected], course: Course) -> None:
     HistoryConflict when what was done is not what the file says now.
     """
     noted = course.journal.read()
-    if any(before.undoing for before in noted.values()):
-        course.report(f'undoing "{course.file.name}", which an earlier run began')
-        take_back(course)
-        noted = course.journal.read()
     refuse_changed(steps, noted, course.file)
     _refuse_unnamed(steps, course)
+    _clear_edited(steps, noted, course)
     for step in steps:
         before = noted.get(step.ordinal)
         if before is not None and before.digest != step.digest:
             before = None
         if before is None or not before.done:
+            # As the first step finds it: the next run may begin with any of them.
+            session.begin(course.database, wait=course.settings.wait)
             with course.shown(step), course.named(step):
                 _do(step, before, course)
+            course.done.add(step.ordinal)
+    session.begin(course.database, wait=course.settings.wait)
 
 
 def refuse_changed(
     steps: Sequence[Collected], noted: Mapping[int, Noted], file: MigrationFile
 ) -> None:
-    """Raise HistoryConflict when a step that was begun is another one now, or gone."""
+    """Raise HistoryConflict when a step that was begun cannot be gone on with.
+
+    It is another one now, or gone, or nobody can tell how much of it was done.
+    """
     digests = {step.ordinal: step.digest for step in steps}
     for ordinal, before in sorted(noted.items()):
         if digests.get(ordinal) != before.digest and before.stands and not before.undoing:
@@ -123,6 +131,27 @@ def refuse_changed(
                 f'step {ordinal} of "{file.name}" was done by an earlier run that did not come to '
                 f"its end, and was edited since: restore it; steps behind it may be edited"
             )
+        began = digests.get(ordinal) == before.digest and not before.stands
+        if began and any(read(text).commits for text in before.statements):
+            raise HistoryConflict(
+                f'step {ordinal} of "{file.name}" was begun by an earlier run and may have '
+                f"committed a part of its work: look at what it did, and edit the step to what is "
+                f"left of it (a comment in it is enough to have all of it done again)"
+            )
+
+
+def _clear_edited(steps: Sequence[Collected], noted: Mapping[int, Noted], course: Course) -> None:
+    """Take away what a step left half made that is another one by now, or gone."""
+    digests = {step.ordinal: step.digest for step in steps}
+    for ordinal, before in noted.items():
+        if not before.stands and digests.get(ordinal) != before.digest:
+            what = f'"{course.file.name}"'
+            with _watching(what, what, course):
+                for text in before.statements:
+                    leftovers.clear(course.database, read(text), course.report)
+            with course.database.atomic():
+                lock.require(course.database)
+                course.journal.forget([ordinal])
 
 
 def _refuse_unnamed(steps: Sequence[Collected], course: Course) -> None:
@@ -135,23 +164,6 @@ def _refuse_unnamed(steps: Sequence[Collected], course: Course) -> None:
                     f"{course.what(step)} makes an index without a name: give it one, or a run "
                     f"that is cut short there leaves one that no other finds"
                 )
-
-
-def take_back(course: Course) -> bool:
-    """Undo the steps that were done, the last one first, if all of them can be; says whether."""
-    noted = course.journal.read()
-    # What only began is looked for when it is run again.
-    stand = {ordinal: before for ordinal, before in sorted(noted.items()) if before.stands}
-    backs = undone([text for before in stand.values() for text in before.statements])
-    if backs is None:
-        return False
-    # Half of them undone, the others must not be taken for a start to go on from.
-    with course.database.atomic():
-        course.journal.undo(stand)
-    for text in backs:
-        _plainly(text, read(text), course, what=f'the way back of "{course.file.name}"')
-    course.journal.forget(stand)
-    return True
 
 
 def _do(step: Collected, before: Noted | None, course: Course) -> None:
@@ -210,10 +222,7 @@ def _together(
             course.database.execute_sql(session.PRESENT)
             attempt()
     else:
-        what = course.what(step)
-        with following(
-            course.target, course.pid, progress=lambda seen: course.progress(what, seen)
-        ):
+        with _followed(course.what(step), course):
             _retried(step, course, attempt)
 
 
@@ -265,8 +274,9 @@ def _of_rows(batch: Callable[[], T], course: Course) -> T:
 def _alone(
     step: Collected, before: Noted | None, text: str, statement: Statement, course: Course
 ) -> None:
-    began = before is not None
-    with _watched(step, course):
+    began, what = before is not None, course.what(step)
+    waits = statement.patient or statement.commits
+    with _watched(step, course) if waits else _followed(what, course):
         settled = leftovers.settled(
             course.database, text, statement, began=began, report=course.report
         )
@@ -281,41 +291,35 @@ def _alone(
 
 
 def _execute_alone(step: Collected, text: str, statement: Statement, course: Course) -> None:
+    def attempt() -> None:
+        # The half of a partition that is detached is all that a try before may have left.
+        if statement.detaches is None or not leftovers.detached(course.database, statement):
+            course.database.cursor().execute(text)
+
     try:
-        course.database.cursor().execute(text)
-    except psycopg2.Error:
+        if statement.patient or statement.commits:
+            attempt()
+        else:
+            # Others would wait behind its strong lock. Nothing was done, or may be done again.
+            _retried(step, course, attempt, transaction=False)
+    except (psycopg2.Error, LockTimeout):
         # The connection may be what was lost, or those it waited for are still in the way.
-        gone = False
+        half = "what is half made stays until the next run, which takes care of it"
         with suppress(psycopg2.Error, PeeweeException, FoundryError):
-            gone = leftovers.clear(course.database, statement, course.report)
-            if gone:
+            half = leftovers.clear(course.database, statement, course.report)
+            if not half:
                 course.journal.forget([step.ordinal])
-        if not gone:
-            course.report("what is half made stays until the next run, which takes care of it")
+        if half:
+            course.report(half)
         raise
 
 
-def _plainly(text: str, statement: Statement, course: Course, *, what: str) -> None:
-    def attempt() -> None:
-        course.database.cursor().execute(text)
-
-    if statement.transactional:
-        retried(
-            attempt,
-            database=course.database,
-            target=course.target,
-            what=what,
-            wait=course.settings.wait,
-            report=course.report,
-        )
-    else:
-        with _watching(what, what, course):
-            attempt()
-
-
-def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
+def _retried(
+    step: Collected, course: Course, attempt: Callable[[], T], *, transaction: bool = True
+) -> T:
     def present() -> T:
-        course.database.execute_sql(session.PRESENT)
+        if transaction:
+            course.database.execute_sql(session.PRESENT)
         return attempt()
 
     return retried(
@@ -326,7 +330,12 @@ def _retried(step: Collected, course: Course, attempt: Callable[[], T]) -> T:
         wait=course.settings.wait,
         report=course.report,
         waits=lambda blockers: course.progress(course.what(step), waiting(blockers)),
+        transaction=transaction,
     )
+
+
+def _followed(what: str, course: Course) -> AbstractContextManager[None]:
+    return following(course.target, course.pid, progress=lambda seen: course.progress(what, seen))
 
 
 def _watched(step: Collected, course: Course) -> AbstractContextManager[None]:

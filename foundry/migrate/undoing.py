@@ -2,79 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from foundry.migrate.statements import read
+from foundry.migrate.statements import CreatesIndex, read
 from foundry.migrate.tokens import Name, Reader, Token, listed, tokens
 
+Back = str | CreatesIndex
+"""A statement, or the index that is to be dropped."""
+_Made = tuple[Name, str | None]
 
-def undone(statements: Sequence[str]) -> tuple[str, ...] | None:
-    """Return what takes statements back, the last one first; None when one cannot be.
 
-    Only what is exactly undone is: a column, constraint or index that was added, and what needs
-    no undoing. Each may be run again after it was run: undoing may be cut short, too.
+def undone(steps: Mapping[int, Sequence[str]]) -> dict[int, tuple[Back, ...]] | None:
+    """Return what takes back the statements of steps, the last step first; None if one cannot be.
+
+    Only what is exactly undone is, and holds no value of anybody: a constraint or index that was
+    added, and what needs no undoing. A column is never dropped: since its step has committed
+    others may have written into it. Each may be run again after it was run: undoing may be cut
+    short, too.
     """
-    found: list[str] = []
-    added = {column for text in statements for column in _added(text)}
-    for text in reversed(statements):
-        back = _back(text, added)
-        if back is None:
+    found: dict[int, tuple[Back, ...]] = {}
+    indexes = [read(text).creates_index for texts in steps.values() for text in texts]
+    made = {(index.table, index.name) for index in indexes if index is not None}
+    for ordinal in sorted(steps, reverse=True):
+        backs = [_back(text, made) for text in reversed(steps[ordinal])]
+        if any(back is None for back in backs):
             return None
-        if back:
-            found.append(back)
-    return tuple(found)
+        found[ordinal] = tuple(back for back in backs if back)
+    return found
 
 
-def _back(text: str, added: AbstractSet[tuple[Name, str]]) -> str | None:
+def _back(text: str, made: AbstractSet[_Made]) -> Back | None:
     statement = read(text)
-    made, filled = statement.creates_index, statement.update
     if statement.count != 1:
         return None
-    if filled is not None:
-        # The columns go, and what was written into them.
-        return "" if {(filled.table, a.column) for a in filled.assignments} <= added else None
-    if made is not None:
-        if made.name is None or made.if_not_exists:
-            return None
-        return f"DROP INDEX CONCURRENTLY IF EXISTS {_written((*made.table[:-1], made.name))}"
+    if statement.creates_index is not None:
+        index = statement.creates_index
+        return None if index.name is None or index.if_not_exists else index
     reader = Reader(tokens(text))
     if not reader.take("alter", "table"):
         return None
     table = reader.relation()
-    backs = [_action(action) for action in listed(reader.rest())]
+    backs = [_action(action, table, made) for action in listed(reader.rest())]
     if not table or any(back is None for back in backs):
         return None
     said = ", ".join(back for back in reversed(backs) if back)
     return f"ALTER TABLE {_written(table)} {said}" if said else ""
 
 
-def _added(text: str) -> Iterator[tuple[Name, str]]:
-    reader = Reader(tokens(text))
-    if reader.take("alter", "table"):
-        table = reader.relation()
-        for action in listed(reader.rest()):
-            back = _action(action) or ""
-            if back.startswith("DROP COLUMN "):
-                yield table, tokens(back)[-1].text
-
-
-def _action(action: Sequence[Token]) -> str | None:
+def _action(action: Sequence[Token], table: Name, made: AbstractSet[_Made]) -> str | None:
     reader = Reader(action)
     if reader.take("validate", "constraint"):
         return ""
-    if not reader.take("add"):
-        return None
-    if reader.take("constraint"):
-        return f"DROP CONSTRAINT IF EXISTS {_written(reader.name())}"
-    unnamed = ("check", "unique", "primary", "foreign", "exclude", "not", "if")
-    if reader.one_of(*unnamed):
-        return None
-    reader.take("column")
-    if reader.take("if"):
+    if not reader.take("add", "constraint"):
         return None
     name = reader.name()
-    return f"DROP COLUMN IF EXISTS {_written(name)}" if len(name) == 1 else None
+    # It leaves NOT NULL behind on columns that did not have it.
+    if len(name) != 1 or reader.take("primary"):
+        return None
+    # An index that was there before would go with the constraint.
+    if reader.take("unique", "using", "index") and (table, "".join(reader.name())) not in made:
+        return None
+    return f"DROP CONSTRAINT IF EXISTS {_written(name)}"
 
 
 def _written(name: Name) -> str:

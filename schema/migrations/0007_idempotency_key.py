@@ -1,20 +1,20 @@
 """Add column agent_interactions.idempotency_key; comment agent_interactions.idempotency_key."""
 
-down_loses = ('column agent_interactions.idempotency_key and its values',)
-locks = (('agent_interactions', 'ACCESS EXCLUSIVE', 'instant'),)
+down_loses = ("column agent_interactions.idempotency_key and its values",)
+locks = (("agent_interactions", "ACCESS EXCLUSIVE", "instant"),)
 checks = (
     (
-        'idx_agent_idempotency_key',
+        "idx_agent_idempotency_key",
         'SELECT "id" FROM (SELECT "id", count(*) OVER (PARTITION BY "protocol_id", '
         '"idempotency_key") AS found FROM (SELECT "id" AS "id", "protocol_id" AS '
         '"protocol_id", "agent_role" AS "agent_role", "iteration" AS "iteration", '
         '"content" AS "content", "timestamp" AS "timestamp", (NULL)::text AS '
         '"idempotency_key" FROM "agent_interactions" AS "t") AS "t" WHERE "protocol_id" '
         'IS NOT NULL AND "idempotency_key" IS NOT NULL AND (idempotency_key IS NOT '
-        'NULL)) AS u WHERE found > 1 LIMIT 3',
+        "NULL)) AS u WHERE found > 1 LIMIT 3",
     ),
 )
-group = '0007_idempotency_key'
+group = "0007_idempotency_key"
 
 
 def up(migrator, db):
@@ -29,5 +29,5 @@ def up(migrator, db):
 
 def down(migrator, db):
     migrator.migrate(
-        migrator.drop_column('agent_interactions', 'idempotency_key', cascade=False),
+        migrator.drop_column("agent_interactions", "idempotency_key", cascade=False),
     )

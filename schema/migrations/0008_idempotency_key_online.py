@@ -1,8 +1,8 @@
 """Create index concurrently idx_agent_idempotency_key on agent_interactions."""
 
 atomic = False
-locks = (('agent_interactions', 'SHARE UPDATE EXCLUSIVE', 'build'),)
-group = '0007_idempotency_key'
+locks = (("agent_interactions", "SHARE UPDATE EXCLUSIVE", "build"),)
+group = "0007_idempotency_key"
 
 
 def up(migrator, db):
@@ -10,7 +10,7 @@ def up(migrator, db):
         migrator.sql(
             'CREATE UNIQUE INDEX CONCURRENTLY "idx_agent_idempotency_key" ON '
             '"agent_interactions" USING btree (protocol_id, idempotency_key) WHERE '
-            '(idempotency_key IS NOT NULL)'
+            "(idempotency_key IS NOT NULL)"
         ),
     )
 

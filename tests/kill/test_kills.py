@@ -194,9 +194,7 @@ def test_up_is_killed_at_any_moment(
 
 
 ADDS = [
-    "ALTER TABLE t ADD COLUMN m bigint NOT NULL DEFAULT 0",
-    "UPDATE t SET m = m + n",
-    "CREATE INDEX CONCURRENTLY t_m ON t (m)",
+    "CREATE INDEX CONCURRENTLY t_m ON t (n)",
     "ALTER TABLE t ADD CONSTRAINT t_n CHECK (n > 0) NOT VALID",
     "ALTER TABLE t VALIDATE CONSTRAINT t_n",
 ]
@@ -224,7 +222,9 @@ def test_a_run_that_fails_is_killed_at_every_statement(
             again = bench.run("up", folder)
             assert 2 == again.code, f"{where}: {again.err}"
             assert 'could not create unique index "t_d"' in again.err, where
-            assert failing.shape == bench.shape(), where
+            # What the run that was killed had done is kept.
+            left = set(bench.shape())
+            assert left >= set(failing.shape) if not kept else left == set(failing.shape), where
         bench.ask("UPDATE t SET d = id")
         again = bench.run("up", folder)
         assert 0 == again.code, f"{where}: {again.err}"

@@ -173,6 +173,7 @@ def test_wrong_usage_is_exit_2_without_a_traceback_or_a_password(
     assert "Traceback" not in ended.err
     assert "s3cr3t" not in ended.err + ended.out
     assert "error: " in ended.err.splitlines()[-1]
+    assert 1 == len(ended.err.splitlines())
     assert set() == tables(empty)
 
 
@@ -208,7 +209,9 @@ def test_the_switch_for_the_jsonb_indexes_is_an_option_in_the_config(
     command("verify", "--database", url_of(empty), code=0)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_nothing_behind_and_says_so(
     empty: Target, directory: Path, tmp_path: Path, number: int, code: int
 ) -> None:
@@ -258,6 +261,39 @@ def test_verbose_shows_where_an_error_came_from_without_its_password(
     assert "s3cr3t" not in ended.err
     assert "OSError (line 2)" in ended.err.splitlines()[-1]
     assert 1 == len(command("up", *to, code=2).err.splitlines())
+
+
+def test_a_folder_of_migrations_that_is_not_used_is_told(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Foundry's own twelve tables are not what somebody with a folder of files expects."""
+    table(directory, "0001_a", "a")
+    to = ("--database", url_of(empty))
+    assert 'the folder "migrations" here is not used' in command("status", *to, code=1).out
+    named = command("status", "--directory", "migrations", *to, code=1)
+    assert "is not used" not in named.out
+
+
+def test_a_negative_wait_is_told_as_such(command: Command) -> None:
+    """It is a number of seconds."""
+    ended = command("up", "--wait", "-1", code=2)
+    assert '"-1" must not be negative' in ended.err
+
+
+def test_verbose_shows_no_row_and_no_value(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """What the driver prints below its first line are the rows of patients."""
+    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary\"')")
+    write(directory, "0002_b", "INSERT INTO a SELECT * FROM a; CREATE UNIQUE INDEX ON a (t)")
+    to = (*stranger(directory), "--database", url_of(empty))
+    ended = command("up", "-v", *to, code=2)
+    assert "UniqueViolation: could not create unique index" in ended.err
+    assert "canary" not in ended.err
+    write(directory, "0002_b", "ALTER TABLE a ALTER t TYPE int USING t::int")
+    ended = command("up", "-v", *to, code=2)
+    assert 'InvalidTextRepresentation: invalid input syntax for type integer: "…"' in ended.err
+    assert "canary" not in ended.err
 
 
 def test_what_a_models_module_raises_is_told_by_its_type(

@@ -21,7 +21,7 @@ from support.sessions import Running, eventually, holding, is_waiting, pid_of, r
 
 from foundry.database import Target, resolve
 from foundry.errors import DeclarationError, HistoryConflict, LockTimeout, MigrationError
-from foundry.migrate import Runner, lock
+from foundry.migrate import Runner
 from foundry.migrate.project import load
 from foundry.migrate.showing import Long
 from foundry.migrate.watching import Progress
@@ -206,7 +206,7 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
     assert said in command("up", "--dry-run", *options, code=0).out.splitlines()
     ended = command("status", "--json", *options, code=1)
     wanted = {"name": "0001_a", "way": "up", "done": 1, "total": 3}
-    wanted |= {"undoing": False, "refused": None, "process": None}
+    wanted |= {"undoing": False, "refused": None}
     assert [wanted] == json.loads(ended.out)["begun"]
     ended = command("up", "--dry-run", "--json", *options, code=0)
     assert [wanted] == json.loads(ended.out)["begun"]
@@ -214,7 +214,7 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
         command("up", "--sql", "--json", *options, code=0).out
     )["pending"][0]["sql"]
     # Who makes the rest by hand records it.
-    command("stamp", *options, code=0)
+    command("stamp", "--begun", *options, code=0)
     assert "stands in the middle" not in command("status", *options, code=0).out
 
 
@@ -240,7 +240,86 @@ def test_status_tells_why_the_next_up_would_stop(
             assert said.split(" .* ")[-1] in command("up", *dry, *options, code=3).err
     path.unlink()
     assert "its file is not there: restore it" in command("status", *options, code=1).out
+    refused = command("stamp", *options, code=3).err
+    execute(empty, "DELETE FROM" + refused.partition("and DELETE FROM")[2])
+    command("status", *options, code=0)
     assert [(1, 1)] == rows(empty, "SELECT id, n FROM t WHERE id = 1")
+
+
+def test_a_file_in_its_middle_is_neither_stamped_nor_deleted_by_the_way(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Who did the rest by hand says so; verify and generate know that it is there."""
+    execute(empty, *ROWS)
+    write(directory, "0001_a", "UPDATE t SET n = id", "SELECT nowhere")
+    options = to(empty, directory)
+    command("up", *options, code=2)
+    stands = '"0001_a" stands in the middle of up, 1 of 2 steps done'
+    assert stands in command("verify", *options, code=1).out
+    advice = command("generate", "more", *options, code=3).err
+    assert "run up first" in advice
+    assert "delete" not in advice
+    assert f"{stands}: run up, which goes on with it" in command("stamp", *options, code=3).err
+    command("stamp", "--begun", *options, code=0)
+    assert [] == json.loads(command("status", "--json", *options, code=0).out)["begun"]
+
+
+def test_status_names_the_run_that_is_at_it(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """What stands in its middle because it is being done is no wreck."""
+    write(directory, "0001_a", "CREATE TABLE a ()", "CREATE INDEX CONCURRENTLY i ON held (id)")
+    execute(empty, "CREATE TABLE held (id int)")
+    options = to(empty, directory, wait="30")
+    with holding(empty, "INSERT INTO held VALUES (1)") as other:
+        going = threading.Thread(target=lambda: up(empty, directory))
+        going.start()
+        eventually(lambda: "i" in {name for (name,) in rows(empty, INDEXES)})
+        shown = command("status", *options, code=1).out
+        pid = json.loads(command("status", "--json", *options, code=1).out)["running"]
+        ran(other, "COMMIT")
+    going.join()
+    assert (
+        f'"0001_a" stands in the middle of up, 1 of 2 steps done: server process {pid} is at it'
+        in shown
+    )
+    assert json.loads(command("status", "--json", *options, code=0).out)["running"] is None
+
+
+INDEXES = "SELECT relname FROM pg_class WHERE relkind = 'i'"
+
+
+def test_status_shows_the_table_also_where_up_refuses(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """Which of the files is meant is seen at once."""
+    for name in ("0002_b", "0003_c", "0004_d"):
+        write(directory, name, f"CREATE TABLE {name[-1]} ()")
+    options = to(empty, directory)
+    command("up", *options, code=0)
+    write(directory, "0001_a", "CREATE TABLE a ()")
+    late = command("status", *options, code=1).out
+    assert "older than applied ones" in next(x for x in late.splitlines() if "0001_a" in x)
+    (directory / "0003_c.py").unlink()
+    write(directory, "0004_d", "CREATE TABLE e ()")
+    ended = command("status", *options, code=3)
+    shown = {line.split()[0]: line for line in ended.out.splitlines() if line[:4].isdigit()}
+    assert "its file is not there" in shown["0003_c"]
+    assert "edited after it was applied" in shown["0004_d"]
+    assert 'error: "0004_d" was edited' in ended.err
+    values = json.loads(command("status", "--json", *options, code=3).out.splitlines()[0])
+    assert ["0003_c"] == values["gone"]
+    assert 2 == len(values["conflicts"])
+
+
+def test_a_dry_run_refuses_what_up_refuses(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """A file that cannot be loaded, for one."""
+    write(directory, "0001_a", "CREATE TABLE a ()")
+    (directory / "0002_b.py").write_text("import nothing_like_it\n")
+    options = to(empty, directory)
+    assert command("up", *options, code=2).err == command("up", "--dry-run", *options, code=2).err
 
 
 def test_a_refused_file_undoes_nothing_of_itself(empty: Target, directory: Path) -> None:
@@ -271,33 +350,50 @@ def test_down_in_its_middle_is_told_and_up_refused(
     """The next down goes on."""
     down = ("UPDATE t SET n = 0", "SELECT nowhere")
     execute(empty, *ROWS)
-    path = write(directory, "0001_a", "SELECT 1", down=down)
+    write(directory, "0001_a", "SELECT 1", down=down)
     options = to(empty, directory)
     command("up", *options, code=0)
     command("down", *options, code=2)
     said = "stands in the middle of down, 1 of 2 steps done: run down again"
     assert said in command("status", *options, code=1).out
     assert "run down again first" in command("up", *options, code=3).err
-    assert path.exists()
 
 
 def test_an_undoing_that_was_cut_short_is_told(
-    empty: Target, command: Command, directory: Path
+    empty: Target, command: Command, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next up finishes it, and begins anew."""
     execute(empty, *ROWS)
-    fails = "DO $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$"
-    path = write(directory, "0001_a", "ALTER TABLE t ADD COLUMN m int", fails)
-    with holding(empty) as holder:
-        reader = threading.Timer(1.0, lambda: ran(holder, "SELECT FROM t"))
-        reader.start()
-        with pytest.raises(MigrationError, match="no; the next up sees what stands"):
-            impatient(empty, directory)
-        reader.join()
+    fails = "DO $$ BEGIN RAISE 'no'; END $$"
+    path = write(directory, "0001_a", "ALTER TABLE t ADD CONSTRAINT c CHECK (id > 0)", fails)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("foundry.migrate.takeback._undo", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            up(empty, directory)
     said = "0 of 2 steps done: the next up finishes undoing what it did, then goes on with step 1"
     assert said in command("status", *to(empty, directory), code=1).out
-    path.write_text(path.read_text().replace("m int", "m bigint").replace("RAISE 'no'", "NULL"))
+    path.write_text(path.read_text().replace("id > 0", "id > -1").replace("RAISE 'no'", "NULL"))
     assert ("0001_a",) == up(empty, directory)
+
+
+def test_an_undoing_that_waited_in_vain_keeps_the_steps(empty: Target, directory: Path) -> None:
+    """It is said that they stand, and who was in the way."""
+    execute(empty, *ROWS)
+    fails = "DO $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$"
+    write(directory, "0001_a", "ALTER TABLE t ADD CONSTRAINT c CHECK (id > 0)", fails)
+    with holding(empty, name="report") as holder:
+        reader = threading.Timer(1.0, lambda: ran(holder, "SELECT FROM t"))
+        reader.start()
+        wanted = r'no; 1 of its 2 steps stand, .* step 2 \(they could not be undone: .*"report"'
+        with pytest.raises(MigrationError, match=wanted):
+            impatient(empty, directory)
+        reader.join()
+    with Runner.opened(empty, settings(directory)) as runner:
+        assert not runner.begun()[0].undoing
 
 
 def test_a_lock_time_out_says_what_stands_and_what_to_do(empty: Target, directory: Path) -> None:
@@ -423,23 +519,6 @@ def test_a_failing_step_and_its_statement_are_named(empty: Target, directory: Pa
     named = r'^"0001_a" up failed at step 2 of 2 \(INSERT INTO t VALUES \(\?, \?\)\): invalid input'
     with pytest.raises(MigrationError, match=named):
         up(empty, directory)
-
-
-def test_status_tells_a_run_that_is_at_work(
-    empty: Target, command: Command, directory: Path
-) -> None:
-    """It was not cut short."""
-    execute(empty, *ROWS)
-    write(directory, "0001_a", "SELECT 1", "SELECT nowhere")
-    options = to(empty, directory)
-    command("up", *options, code=2)
-    with session(empty) as conn:
-        ran(conn, "SELECT pg_advisory_lock(%s)", lock.KEY)
-        said = f"1 of 2 steps done: server process {pid_of(conn)} is at it"
-        assert said in command("status", *options, code=1).out
-        ended = command("status", "--json", *options, code=1)
-        assert pid_of(conn) == json.loads(ended.out)["begun"][0]["process"]
-    eventually(lambda: "goes on with step 2" in command("status", *options, code=1).out)
 
 
 def test_json_says_who_is_in_the_way_and_what_went_wrong(

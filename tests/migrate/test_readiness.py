@@ -29,7 +29,8 @@ from foundry.errors import MigrationError
 from foundry.migrate.files import MigrationFile, read_directory
 from foundry.migrate.locked import locked
 from foundry.migrate.modes import Work
-from foundry.migrate.readiness import require_direct, require_ready
+from foundry.migrate.pooling import require_direct
+from foundry.migrate.readiness import require_ready
 from foundry.migrate.space import WAL, Need, Room, Size, needs, notes, refuse_lack, spoken, with_wal
 
 MB = 1024**2
@@ -319,6 +320,11 @@ def test_the_history_needs_a_place(empty: Target, guest: Target) -> None:
         ready(guest)
     for name in ("schema_migration", "schema_migration_step"):
         execute(empty, f'GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO "{guest.user}"')
+    assert () == ready(guest)
+    execute(empty, "ALTER TABLE schema_migration ADD id serial")
+    with pytest.raises(MigrationError, match="GRANT USAGE ON SEQUENCE") as caught:
+        ready(guest)
+    execute(empty, "GRANT USAGE" + str(caught.value).partition("GRANT USAGE")[2])
     assert () == ready(guest)
 
 

@@ -321,8 +321,8 @@ def test_a_commit_in_an_atomic_file_is_told(empty: Target, directory: Path) -> N
 
 
 def test_a_run_that_lost_its_lock_stops(empty: Target, directory: Path) -> None:
-    """DISCARD ALL gives it away, and another run would begin."""
-    write(directory, "0001_a", "DISCARD ALL", head="atomic = False")
+    """Before the step that gave it away is kept: another run may be at work."""
+    write(directory, "0001_a", "SELECT pg_advisory_unlock_all()", head="atomic = False")
     table(directory, "0002_b", "b")
     with pytest.raises(MigrationError, match="the migration lock was lost"):
         up(empty, directory)
@@ -338,13 +338,41 @@ def test_what_a_file_raises_is_told_by_type_and_line(empty: Target, directory: P
         up(empty, directory)
 
 
-def test_a_value_that_cannot_be_converted_is_not_shown(empty: Target, directory: Path) -> None:
-    """The server quotes it in the first line of its message."""
-    write(directory, "0001_a", "CREATE TABLE a (t text); INSERT INTO a VALUES ('canary')")
-    write(directory, "0002_b", "ALTER TABLE a ALTER t TYPE int USING t::int")
-    with pytest.raises(MigrationError, match="invalid input syntax for type integer") as caught:
+@pytest.mark.parametrize(
+    ("value", "type", "told"),
+    [
+        ("canary", "int", "invalid input syntax for type integer"),
+        ('{"patient canary"', "text[]", "malformed array literal"),
+        ('"a" canary "b"', "uuid", "invalid input syntax for type uuid"),
+        ("a\ncanary", "inet", "invalid input syntax for type inet"),
+        ("the canary", "tsquery", "syntax error in tsquery"),
+    ],
+)
+def test_a_value_that_cannot_be_converted_is_not_shown(
+    empty: Target, directory: Path, value: str, type: str, told: str
+) -> None:
+    """The server quotes it in the first line of its message, with the quotes that are in it."""
+    write(directory, "0001_a", f"CREATE TABLE a (t text); INSERT INTO a VALUES ('{value}')")
+    write(directory, "0002_b", f"ALTER TABLE a ALTER t TYPE {type} USING t::{type}")
+    with pytest.raises(MigrationError, match=f'{told}: "…"') as caught:
         up(empty, directory)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["t", "lower(t), n"])
+def test_a_unique_index_that_cannot_be_built_says_how_its_rows_are_found(
+    empty: Target, directory: Path, key: str
+) -> None:
+    """The query of the message, which has no value in it, finds them."""
+    execute(empty, 'CREATE TABLE "A" (t text, n int)', "INSERT INTO \"A\" VALUES ('canary', 1)")
+    execute(empty, 'INSERT INTO "A" SELECT * FROM "A"', "INSERT INTO \"A\" VALUES ('y', 2)")
+    write(directory, "0001_a", f'CREATE UNIQUE INDEX i ON "A" ({key})')
+    with pytest.raises(MigrationError, match="could not create unique index") as caught:
+        up(empty, directory)
+    assert "canary" not in str(caught.value)
+    query = str(caught.value).partition("(SELECT")[2].rpartition(") and run")[0]
+    ((*found, count),) = rows(empty, f"SELECT{query}")
+    assert ("canary", 2) == (found[0], count)
 
 
 def test_a_single_percent_sign_is_explained(empty: Target, directory: Path) -> None:

@@ -59,6 +59,19 @@ def test_verify_finds_an_invalid_index_and_an_unvalidated_constraint(
     assert "not validated: named" in sick.out
 
 
+def test_verify_without_models_looks_at_every_table(
+    empty: Target, command: Command, directory: Path
+) -> None:
+    """What a run left half made may be anywhere."""
+    write_to(
+        empty,
+        'CREATE SCHEMA "B"; CREATE TABLE "B".c (n int); CREATE INDEX i ON "B".c (n);'
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"B\".i'::regclass",
+    )
+    to = ("--directory", str(directory), "--database", url_of(empty))
+    assert 'invalid: "B".i' in command("verify", *to, code=1).out
+
+
 def test_verify_before_up_is_unhealthy_and_no_traceback(empty: Target, command: Command) -> None:
     """Nothing there yet."""
     ended = command("verify", "--database", url_of(empty), code=1)

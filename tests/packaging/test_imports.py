@@ -34,7 +34,7 @@ LEVELS = (
     {"settings", "files", "interrupt", "objects", "wording", "tokens"},
     {"updates"},
     {"statements"},
-    {"undoing", "instant"},
+    {"undoing", "instant", "lasting"},
     {"snapshot"},
     {"steps", "modes", "spelling", "casts", "compare", "recipes"},
     {"survival"},
@@ -51,14 +51,15 @@ LEVELS = (
     {"reading", "recorded"},
     {"assemble"},
     {"catalog"},
-    {"failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
+    {"handed", "failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
     {"constraints", "session"},
     {"watching"},
-    {"patience", "limits", "showing"},
+    {"patience", "limits", "showing", "reach"},
     {"collecting"},
     {"stepwise"},
+    {"takeback"},
     {"execution"},
-    {"begun"},
+    {"begun", "planning"},
     {"declared", "scratch", "extensions"},
     {"stubs"},
     {"script"},
@@ -71,6 +72,7 @@ LEVELS = (
     {"space"},
     {"readiness"},
     {"runner"},
+    {"survey"},
     {"project"},
     {"verify"},
     {"proposal"},
@@ -91,10 +93,19 @@ WORLD |= {"scratch", "shadow", "catalog"}
 PURE |= {"recorded", "snapshot"}
 PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
 WORLD |= {"preflight", "replay", "proposal", "pooling", "readiness"}
-PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing"}
+PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing", "lasting"}
 WORLD |= {"batches", "blockers", "watching", "patience", "collecting", "leftovers"}
 PURE |= {"instant"}
-WORLD |= {"stepwise", "execution", "begun", "constraints", "session", "limits", "showing"}
+WORLD |= {
+    "stepwise",
+    "takeback",
+    "execution",
+    "begun",
+    "constraints",
+    "session",
+    "limits",
+    "showing",
+}
 
 # What a call of the store is, whoever runs it; and what one thread or another loop runs it on.
 STEPS = (

@@ -42,7 +42,8 @@ def bouncing(folder: Path, behind: Target, mode: str, size: int, *settings: str)
     command = [PROGRAM, "-q", str(ini)]
     if os.geteuid() == 0:
         # The account of the server, whose socket may be closed to others.
-        owner = os.stat(behind.params["host"]).st_uid if "host" in words else 0
+        socket_of = str(words.get("host", ""))
+        owner = os.stat(socket_of).st_uid if socket_of.startswith("/") else 0
         command[1:1] = ["-u", pwd.getpwuid(owner).pw_name if owner else "nobody"]
     with (folder / f"bouncer-{port}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
