@@ -260,7 +260,15 @@ def test_a_report_that_fails_ends_nothing(prepared: Target) -> None:
         ran(conn, ALTER)
 
 
-def test_ctrl_c_ends_the_statement_and_the_second_session(prepared: Target) -> None:
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Python's own handler: what a shell started in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_the_statement_and_the_second_session(prepared: Target, sigint: None) -> None:
     """As it does without one."""
     # One in a transaction would see the sessions of its first look.
     with (
