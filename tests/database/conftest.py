@@ -70,7 +70,7 @@ class Server:
         )
 
     def admin(self, statement: str) -> list[tuple[Any, ...]]:
-        conn = psycopg2.connect(host=str(self.folder), port=self.port, user="nobody", dbname="app")
+        conn = psycopg2.connect(host=str(self.folder), port=self.port, user="boss", dbname="app")
         try:
             conn.autocommit = True
             with conn.cursor() as cursor:
@@ -111,7 +111,7 @@ def _prepare(folder: Path, port: int, account: dict[str, Any]) -> None:
             shutil.chown(path, "nobody", account["group"])
     data = folder / "data"
     subprocess.run(
-        [BINARIES / "initdb", "-D", data, "-U", "nobody", "-E", "UTF8", "-A", "trust", "-N"],
+        [BINARIES / "initdb", "-D", data, "-U", "boss", "-E", "UTF8", "-A", "trust", "-N"],
         check=True,
         capture_output=True,
         cwd=folder,
@@ -127,7 +127,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            psycopg2.connect(host=str(folder), port=port, user="nobody", dbname="postgres").close()
+            psycopg2.connect(host=str(folder), port=port, user="boss", dbname="postgres").close()
         except psycopg2.OperationalError:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise
@@ -137,7 +137,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
 
 
 def _run_setup(folder: Path, port: int) -> None:
-    conn = psycopg2.connect(host=str(folder), port=port, user="nobody", dbname="postgres")
+    conn = psycopg2.connect(host=str(folder), port=port, user="boss", dbname="postgres")
     try:
         conn.autocommit = True
         with conn.cursor() as cursor:
