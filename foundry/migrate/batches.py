@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
 from typing import Any
 
 import psycopg2
 from peewee import PostgresqlDatabase
 
 from foundry.errors import MigrationError
-from foundry.migrate.spelling import quote, quoted
+from foundry.migrate import queries
+from foundry.migrate.spelling import path, quote, quoted
 from foundry.migrate.updates import Update, is_momentary
 
-SIZE = 5000
 """Rows of the table in a batch."""
 
 Retry = Callable[[Callable[[], Any]], Any]
@@ -136,7 +135,7 @@ def run(
     batches: Batches,
     *,
     save: Callable[[str], None],
-    size: int = SIZE,
+    size: int,
     pause: float = 0.0,
     progress: Callable[[int, int], None] = lambda passed, total: None,
     retry: Retry = lambda batch: batch(),
@@ -311,7 +310,7 @@ def _plan(
     if update.obstacle:
         return Whole(reason=update.obstacle)
     assigned = [a.column for a in update.assignments]
-    named = ".".join(map(quote, update.table))
+    named = path(update.table)
     rows = _rows(database, "table", table=named, assigned=assigned)
     if not rows:
         return Whole(reason=f'there is no table "{update.table[-1]}"')
@@ -393,7 +392,6 @@ def _function_obstacle(database: PostgresqlDatabase, update: Update, oid: int) -
 
 
 def _rows(database: PostgresqlDatabase, name: str, **values: Any) -> list[Any]:
-    file = resources.files("foundry.migrate").joinpath("sql", f"batch_{name}.sql")
     cursor = database.cursor()
-    cursor.execute(file.read_text(encoding="utf-8"), values)
+    cursor.execute(queries.text(f"batch_{name}"), values)
     return list(cursor.fetchall())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from peewee import Database
 from psycopg2.extensions import cursor as Cursor
 
 from foundry.errors import LockTimeout
+from foundry.migrate import queries
 from foundry.migrate.modes import Mode
 
 PREPARED = "prepared transaction"
@@ -232,16 +231,9 @@ def _line(text: str) -> str:
     return _BLANK.sub(" ", text).strip()
 
 
-@cache
-def statement(name: str) -> str:
-    """Return the text of one of the files of SQL."""
-    file = resources.files("foundry.migrate").joinpath("sql", f"{name}.sql")
-    return file.read_text(encoding="utf-8")
-
-
 def _asked(database: Database | Cursor, name: str, pid: int) -> list[Any]:
     parameters = {"pid": pid}
     if isinstance(database, Database):
-        return list(database.execute_sql(statement(name), parameters).fetchall())
-    database.execute(statement(name), parameters)
+        return list(database.execute_sql(queries.text(name), parameters).fetchall())
+    database.execute(queries.text(name), parameters)
     return database.fetchall()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from peewee import Database, OperationalError
 from psycopg2 import errors
 
 from foundry.errors import LockTimeout
+from foundry.migrate import queries
 from foundry.migrate.assemble import assemble
 from foundry.migrate.reading import Reading, Row, called
 from foundry.migrate.snapshot import Snapshot
@@ -76,7 +75,7 @@ def server_version(database: Database) -> int:
 
 def surroundings(database: Database) -> str:
     """Return a number for what decides, beside its SQL, how the server makes a table."""
-    (found,) = database.execute_sql(_query("surroundings"), ()).fetchone()
+    (found,) = database.execute_sql(queries.text("catalog_surroundings"), ()).fetchone()
     return str(found)
 
 
@@ -98,14 +97,8 @@ def _settings(database: Database, search_path: Sequence[str]) -> Iterator[None]:
             point.rollback(begin=False)
 
 
-@cache
-def _query(name: str) -> str:
-    file = resources.files("foundry.migrate").joinpath("sql", f"catalog_{name}.sql")
-    return file.read_text(encoding="utf-8")
-
-
 def _rows(database: Database, name: str, **parameters: Any) -> list[Row]:
-    return list(database.execute_sql(_query(name), parameters).fetchall())
+    return list(database.execute_sql(queries.text(f"catalog_{name}"), parameters).fetchall())
 
 
 def renaming(spellings: Mapping[str, str]) -> Callable[[str], str]:

@@ -10,7 +10,7 @@ import psycopg2
 from peewee import PostgresqlDatabase
 
 from foundry.errors import MigrationError
-from foundry.migrate.spelling import quote
+from foundry.migrate.spelling import path, quote
 from foundry.migrate.tokens import Name, Reader, listed, tokens
 
 _FOUND = """
@@ -35,7 +35,7 @@ class AddsConstraint:
     @property
     def relation(self) -> str:
         """The table, in double quotes."""
-        return ".".join(map(quote, self.table))
+        return path(self.table)
 
 
 def read_constraint(text: str) -> AddsConstraint | None:
@@ -100,7 +100,7 @@ def _wanted(database: PostgresqlDatabase, made: AddsConstraint) -> str:
     # others, and a foreign key has no expressions.
     foreign = made.definition.split()[0].lower() == "foreign"
     place = (*made.table[:-1], name) if foreign else ("pg_temp", made.table[-1])
-    copy = ".".join(map(quote, place))
+    copy = path(place)
     kind = "TABLE" if foreign else "TEMPORARY TABLE"
     with database.atomic() as transaction:
         try:

@@ -13,8 +13,9 @@ from peewee import PostgresqlDatabase
 from psycopg2 import sql
 
 from foundry.errors import MigrationError
+from foundry.migrate.spelling import path
 from foundry.migrate.statements import CreatesIndex, Detaches, DropsIndex, Reindexes, Statement
-from foundry.migrate.tokens import Name, Reader, tokens
+from foundry.migrate.tokens import Reader, tokens
 
 _INDEX = """
 SELECT c.oid, i.indisvalid, i.indisunique,
@@ -112,14 +113,14 @@ def detached(database: PostgresqlDatabase, statement: Statement) -> bool:
 
 
 def _finish(database: PostgresqlDatabase, made: Detaches) -> None:
-    table, partition = _written(made.table), _written(made.partition)
+    table, partition = path(made.table), path(made.partition)
     database.cursor().execute(f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE")
 
 
 def _valid(database: PostgresqlDatabase, dropped: DropsIndex) -> bool | None:
     """Return whether an index is valid; None when it is not there."""
     query = "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)"
-    row = database.execute_sql(query, (_written(dropped.name),)).fetchone()
+    row = database.execute_sql(query, (path(dropped.name),)).fetchone()
     return None if row is None else bool(row[0])
 
 
@@ -159,7 +160,7 @@ def _index_settled(
 
 
 def _found(database: PostgresqlDatabase, made: CreatesIndex) -> Any:
-    values = {"name": made.name, "table": _written(made.table)}
+    values = {"name": made.name, "table": path(made.table)}
     return database.execute_sql(_INDEX, values).fetchone()
 
 
@@ -209,7 +210,7 @@ def _clear_rebuilt(
 ) -> None:
     values = {
         "kind": made.kind,
-        "name": _written(made.name),
+        "name": path(made.name),
         "namespace": "".join(made.name[-1:]),
     }
     found = database.execute_sql(_REBUILT, values).fetchall()
@@ -219,7 +220,7 @@ def _clear_rebuilt(
 
 def _pending(database: PostgresqlDatabase, made: Detaches) -> bool | None:
     """Return whether it is detached by half; None when it is no partition of the table."""
-    values = {"table": _written(made.table), "partition": _written(made.partition)}
+    values = {"table": path(made.table), "partition": path(made.partition)}
     row = database.execute_sql(_DETACHING, values).fetchone()
     return None if row is None else bool(row[0])
 
@@ -228,7 +229,3 @@ def _drop(database: PostgresqlDatabase, printed: str, report: Callable[[str], No
     report(f"dropping the half-made index {printed}")
     # As regclass prints it: quoted where that is needed.
     database.cursor().execute(f"DROP INDEX CONCURRENTLY {printed}")
-
-
-def _written(name: Name) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name)

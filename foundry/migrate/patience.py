@@ -19,7 +19,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from foundry.database import Target
-from foundry.migrate.blockers import AUTOVACUUM, Blocker, blocking, named, statement, timed_out
+from foundry.migrate import queries
+from foundry.migrate.blockers import AUTOVACUUM, Blocker, blocking, named, timed_out
 from foundry.migrate.watching import polling, sqlstate
 
 T = TypeVar("T")
@@ -155,7 +156,7 @@ def _dislodge(database: PostgresqlDatabase, blockers: tuple[Blocker, ...]) -> No
     # What fails here, for want of a privilege say, is no worse than before.
     with suppress(PeeweeException, psycopg2.Error), database.atomic():
         database.execute_sql(_PAST_DEADLOCK_TIMEOUT)
-        held = database.execute_sql(statement("vacuumed_tables"), {"pids": pids}).fetchall()
+        held = database.execute_sql(queries.text("vacuumed_tables"), {"pids": pids}).fetchall()
         lock = sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE")
         for namespace, name in held:
             database.cursor().execute(lock.format(sql.Identifier(namespace, name)))

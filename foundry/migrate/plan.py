@@ -236,11 +236,12 @@ def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Ste
     refuse_others(move.before, move.rebuilt, default=move.default)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
     every = [c for c in (*changes, *kept) if not _implied(move, c)]
+    made = {id(change): tuple(_made(move, change)) for change in every}
     # What is dropped and made again may read other things then than it did.
     for change in _sorted(every, by="before"):
-        yield from (found for found in _made(move, change) if found[0] in _REVERSED)
+        yield from (found for found in made[id(change)] if found[0] in _REVERSED)
     for change in _sorted(every, by="after"):
-        yield from (found for found in _made(move, change) if found[0] not in _REVERSED)
+        yield from (found for found in made[id(change)] if found[0] not in _REVERSED)
 
 
 def _made(move: Move, change: Change) -> Iterator[tuple[Phase, Step]]:

@@ -7,7 +7,6 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from typing import Any
 
 import psycopg2
@@ -16,6 +15,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ, connection
 
 from foundry.database import Target
 from foundry.errors import MigrationError
+from foundry.migrate import queries
 from foundry.migrate.failure import told
 
 Session = tuple[int, str]
@@ -31,8 +31,6 @@ _PASSED = 25
 _STARVED = 1.0
 _CONNECT = 30.0
 
-_SESSION = resources.files("foundry.migrate").joinpath("sql", "server_session.sql")
-
 
 def require_direct(database: PostgresqlDatabase, target: Target) -> None:
     """Raise MigrationError when a pooler gives this session's server to others meanwhile.
@@ -40,7 +38,7 @@ def require_direct(database: PostgresqlDatabase, target: Target) -> None:
     One round trip where there is no pooler. `database` must not be in a transaction; nothing
     is set on any session, and a pooler of sessions is as good as none.
     """
-    text = _SESSION.read_text("utf-8")
+    text = queries.text("server_session")
     mine = _asked(database, text)
     # What a server tells libpq at the start is its own process; a pooler makes a number up,
     # by which it knows whom a request to cancel comes from.

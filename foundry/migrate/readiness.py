@@ -9,7 +9,6 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -19,7 +18,7 @@ from psycopg2 import errors
 
 from foundry.database import Target
 from foundry.errors import MigrationError
-from foundry.migrate import space
+from foundry.migrate import queries, space
 from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.locked import Locked, locked, namespace_of
@@ -55,9 +54,8 @@ def require_ready(
 
 
 def _rows(database: PostgresqlDatabase, name: str, **values: object) -> list[Any]:
-    file = resources.files("foundry.migrate").joinpath("sql", f"{name}.sql")
     try:
-        return list(database.execute_sql(file.read_text("utf-8"), values or None).fetchall())
+        return list(database.execute_sql(queries.text(name), values or None).fetchall())
     except ProgrammingError as error:
         # A name in a namespace that the role may not even look into.
         if isinstance(error.__context__, errors.InsufficientPrivilege):

@@ -170,19 +170,14 @@ def write(setting: Setting, schema: Schema, *, live: Snapshot) -> Script:
         for s in _of_object(o, declared[id(o)])
     ]
     first = [s for o in before for s in _of_object(o, declared[id(o)])]
-    stubs = _stubs(
-        setting, schema, built=built, texts=[s.sql for s in (*first, *middle, *objects) if s.raw]
-    )
+    texts = [s.sql for s in (*first, *middle, *objects) if s.raw]
+    stubs = _stubs(setting, schema, built=built, texts=texts)
+    made_first = _made_stubs(setting, stubs, live=live, made=before)
     needed = used_extensions(schema, models, absent=setting.absent)
     return Script(
         setting=setting,
         writing=writing,
-        statements=(
-            *_made_stubs(setting, stubs, live=live, made=before),
-            *first,
-            *middle,
-            *objects,
-        ),
+        statements=(*made_first, *first, *middle, *objects),
         extensions=tuple(_creating(name) for name in sorted(needed.keys() - setting.extensions)),
         needed=needed,
         built=tuple(built),

@@ -61,6 +61,11 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(map(quote, names))
 
 
+def path(name: Iterable[str]) -> str:
+    """Return a name with its namespace, or without one, each part in double quotes."""
+    return ".".join(map(quote, name))
+
+
 def ident(name: str) -> str:
     """Return a name as quote_ident() does: in quotes only where it needs them."""
     return name if _PLAIN.fullmatch(name) and name not in _KEYWORDS else quote(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from foundry.migrate.spelling import path
 from foundry.migrate.statements import CreatesIndex, read
 from foundry.migrate.tokens import Name, Reader, Token, listed, tokens
 
@@ -47,7 +48,7 @@ def _back(text: str, made: AbstractSet[_Made]) -> Back | None:
     if not table or any(back is None for back in backs):
         return None
     said = ", ".join(back for back in reversed(backs) if back)
-    return f"ALTER TABLE {_written(table)} {said}" if said else ""
+    return f"ALTER TABLE {path(table)} {said}" if said else ""
 
 
 def _action(action: Sequence[Token], table: Name, made: AbstractSet[_Made]) -> str | None:
@@ -63,8 +64,4 @@ def _action(action: Sequence[Token], table: Name, made: AbstractSet[_Made]) -> s
     # An index that was there before would go with the constraint.
     if reader.take("unique", "using", "index") and (table, "".join(reader.name())) not in made:
         return None
-    return f"DROP CONSTRAINT IF EXISTS {_written(name)}"
-
-
-def _written(name: Name) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
+    return f"DROP CONSTRAINT IF EXISTS {path(name)}"

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from importlib import resources
 from typing import Any
 
 from peewee import DatabaseError, Field, ForeignKeyField
@@ -15,6 +14,7 @@ from peewee import Index as PeeweeIndex
 from foundry import requirements
 from foundry.declare import Index, MaterializedView, Probe, View, needs, relation
 from foundry.errors import HistoryConflict
+from foundry.migrate import queries
 from foundry.migrate.history import State
 from foundry.migrate.project import Project
 from foundry.migrate.runner import Runner
@@ -67,9 +67,7 @@ class _Question:
         )
 
     def rows(self, query_name: str, **parameters: Any) -> list[Any]:
-        file = resources.files("foundry.migrate").joinpath("sql", f"{query_name}.sql")
-        query = file.read_text(encoding="utf-8")
-        return list(self.database.execute_sql(query, parameters).fetchall())
+        return list(self.database.execute_sql(queries.text(query_name), parameters).fetchall())
 
     def tables(self) -> list[str]:
         """Declared tables, as the name an unqualified query would use."""

@@ -15,7 +15,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from foundry.database import Target, open_connection
 from foundry.errors import FoundryError
-from foundry.migrate.blockers import Blocker, blocking, named, statement, timed_out
+from foundry.migrate import queries
+from foundry.migrate.blockers import Blocker, blocking, named, timed_out
 from foundry.migrate.failure import told
 
 APPLICATION = "foundry watch"
@@ -218,7 +219,7 @@ class _Watched:
             self.report(f"progress and waits are not shown, --wait bounds each by itself: {reason}")
 
     def show(self, cursor: Cursor) -> None:
-        cursor.execute(statement("progress"), {"pid": self.pid})
+        cursor.execute(queries.text("progress"), {"pid": self.pid})
         row = cursor.fetchone()
         if row is None:
             return

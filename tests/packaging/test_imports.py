@@ -31,12 +31,13 @@ WRONG_WAY = (
 
 # Of two modules named here, the one further down imports the other and never the reverse.
 LEVELS = (
-    {"settings", "files", "interrupt", "objects", "wording", "tokens"},
+    {"queries", "settings", "files", "interrupt", "objects", "wording", "tokens"},
+    {"spelling"},
     {"updates"},
     {"statements"},
     {"undoing", "instant", "lasting"},
     {"snapshot"},
-    {"steps", "modes", "spelling", "casts", "compare", "recipes"},
+    {"steps", "modes", "casts", "compare", "recipes"},
     {"survival"},
     {"recipes.move", "recipes.serials", "recipes.values"},
     {"recipes.columns"},
