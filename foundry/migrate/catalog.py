@@ -73,6 +73,12 @@ def server_version(database: Database) -> int:
     return int(found)
 
 
+def is_meddled_with(database: Database) -> bool:
+    """True where what CREATE makes depends on event triggers or on privileges by default."""
+    (found,) = database.execute_sql(queries.text("meddlers"), ()).fetchone()
+    return bool(found)
+
+
 def surroundings(database: Database) -> str:
     """Return a number for what decides, beside its SQL, how the server makes a table."""
     (found,) = database.execute_sql(queries.text("catalog_surroundings"), ()).fetchone()

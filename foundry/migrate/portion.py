@@ -165,6 +165,8 @@ class _Change:
             if begun and repr(left.get(one.key)) != repr(one):
                 return None
         made = [one for one in answer if owners(one) in build]
+        # What belongs to no table is always built, and a record need not have it.
+        made += [one for one in answer if owners(one) is None and one.key not in left]
         taken = {name for one in left for name in names(one)}
         if not taken.isdisjoint(name for one in made for name in names(one)):
             return None

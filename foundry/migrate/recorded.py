@@ -22,7 +22,17 @@ _NAMES = {kind: tuple(f.name for f in fields(kind)) for kind in _KINDS.values()}
 # MISSING is equal to nothing that a row holds.
 _DEFAULTS = {kind: tuple(f.default for f in fields(kind)) for kind in _KINDS.values()}
 _READERS = (
-    *("assemble", "catalog", "objects", "parts", "portion", "reading", "recorded", "snapshot"),
+    *(
+        "assemble",
+        "catalog",
+        "objects",
+        "parts",
+        "plain",
+        "portion",
+        "reading",
+        "recorded",
+        "snapshot",
+    ),
 )
 
 

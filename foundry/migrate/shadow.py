@@ -24,8 +24,9 @@ from foundry.errors import MigrationError, NoScratch
 from foundry.migrate import catalog
 from foundry.migrate.declared import bind_with
 from foundry.migrate.failure import told
-from foundry.migrate.objects import Column, Constraint, Index
+from foundry.migrate.objects import Column, Constraint, Index, Namespace
 from foundry.migrate.parts import parts_of
+from foundry.migrate.plain import known
 from foundry.migrate.portion import portion
 from foundry.migrate.recorded import Parts, Record, dumped, loaded
 from foundry.migrate.scratch import scratch
@@ -103,7 +104,7 @@ def wanted(
     managed, snapshot = managed_by(script, schema), None
     if not _names_namespace(script, setting):
         parts = parts_of(script, _surroundings(database, script, live))
-        snapshot = _by_record(database, script, parts, recall())
+        snapshot = _by_record(database, script, parts, recall(), live)
     if snapshot is None or _mistakes(snapshot, managed):
         script = write(setting.with_real_names(), schema, live=live)
         snapshot = _in_scratch(database, script, dev_url)
@@ -134,27 +135,51 @@ def record(
     parts, kept = parts_of(script, _surroundings(database, script, live)), recall()
     if kept is not None and kept[0] == parts.whole:
         return None
-    made = _by_record(database, script, parts, kept)
+    made = _by_record(database, script, parts, kept, live)
     return (parts.whole, dumped(Record(snapshot=made, parts=parts))) if made is not None else None
 
 
 def _by_record(
-    database: Any, script: Script, parts: Parts, kept: tuple[str, str] | None
+    database: Any, script: Script, parts: Parts, kept: tuple[str, str] | None, live: Snapshot
 ) -> Snapshot | None:
-    """Take from a record what it has, and build the rest; None where nobody can build."""
+    """Take from a record what it has, or what is known of plain tables; build the rest.
+
+    None where nobody can build.
+    """
     record = loaded(kept[1]) if kept is not None else None
-    if kept is not None and record is not None:
-        if kept[0] == parts.whole:
-            return record.snapshot
-        part = portion(script, parts, record)
-        if part is not None:
-            # Where one table is refused all of them are built: the answer is the same then.
-            with suppress(MigrationError):
-                answer = _in_shadow(database, part.script)
-                found = part.merged(answer) if answer is not None else None
-                if found is not None:
-                    return found
-    return _in_shadow(database, script)
+    if kept is not None and record is not None and kept[0] == parts.whole:
+        return record.snapshot
+    found = _beside(database, script, parts, record)
+    if found is None:
+        found = _beside(database, script, parts, _plain(database, script, parts, live))
+    return found or _in_shadow(database, script)
+
+
+def _beside(database: Any, script: Script, parts: Parts, record: Record | None) -> Snapshot | None:
+    """Build what a record has not; None where all has to be built."""
+    part = portion(script, parts, record) if record is not None else None
+    if part is None:
+        return None
+    # Where one table is refused all of them are built: the answer is the same then.
+    with suppress(MigrationError):
+        answer = _nothing_built(part.script) or _in_shadow(database, part.script)
+        return part.merged(answer) if answer is not None else None
+    return None
+
+
+def _nothing_built(script: Script) -> Snapshot | None:
+    """Return what is there before the first statement; None where there is a statement."""
+    if script.statements or script.extensions:
+        return None
+    return Snapshot.of(Namespace(name=name) for name in script.setting.naming.stands_for)
+
+
+def _plain(database: Any, script: Script, parts: Parts, live: Snapshot) -> Record | None:
+    if catalog.is_meddled_with(database):
+        return None
+    snapshot, places = known(script, live)
+    tables = {place: number for place, number in parts.tables.items() if place in places}
+    return Record(snapshot=snapshot, parts=replace(parts, tables=tables))
 
 
 def _surroundings(database: Any, script: Script, live: Snapshot) -> Iterator[str]:

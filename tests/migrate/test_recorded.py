@@ -43,6 +43,8 @@ from peewee import *
 class Base(Model):
     class Meta:
         legacy_table_names = False
+        # Of a plain table all is known without a record.
+        constraints = [Check("true")]
 
 class Author(Base):
     name = TextField()

@@ -310,7 +310,7 @@ def test_what_a_change_touches_is_built_alone(
     before = kept(db, a)
     built.clear()
     kept(db, b, before)
-    assert [ALONE[case]] == built
+    assert ([ALONE[case]] if ALONE[case] else []) == built
     assert same(db, a, b)
 
 

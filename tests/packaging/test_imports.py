@@ -65,7 +65,7 @@ LEVELS = (
     {"stubs"},
     {"script"},
     {"parts"},
-    {"portion"},
+    {"portion", "plain"},
     {"fills"},
     {"wants"},
     {"shadow"},
