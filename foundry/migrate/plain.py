@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache, partial
 
 from foundry.migrate.declared import Built
 from foundry.migrate.objects import Column, Constraint, Index, Object, Place, Sequence, Table
@@ -97,12 +98,9 @@ def known(script: Script, live: Snapshot) -> tuple[Snapshot, frozenset[Place]]:
             if foretold is not None:
                 found[table.place] = foretold
     # Of a name that two would choose, one gets another.
-    chosen_by = Counter(name for some in found.values() for one in some for name in names(one))
-    alone = {
-        place: some
-        for place, some in found.items()
-        if all(chosen_by[name] == 1 for one in some for name in names(one))
-    }
+    called = {place: [n for one in some for n in names(one)] for place, some in found.items()}
+    times = Counter(name for some in called.values() for name in some)
+    alone = {p: some for p, some in found.items() if all(times[name] == 1 for name in called[p])}
     return Snapshot.of(one for some in alone.values() for one in some), frozenset(alone)
 
 
@@ -148,7 +146,11 @@ def _objects(table: Built, tables: Mapping[str, Built], default: str) -> Iterato
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple([name.replace('""', '"') for name in _NAMES.findall(text)])
+    return tuple(map(_unquoted, _NAMES.findall(text)))
+
+
+def _unquoted(name: str) -> str:
+    return name.replace('""', '"')
 
 
 def _in_parentheses(columns: tuple[str, ...]) -> str:
@@ -173,44 +175,46 @@ def _column(table: Place, position: int, text: str, default: str) -> Iterator[Ob
     if found is None:
         yield None
         return
-    (name,), kind = _listed(f'"{found[1]}"'), found[2].upper()
+    name, kind = _unquoted(found[1]), found[2].upper()
+    required = bool(found[3] or found[4])
     if found[4]:
         yield _primary_key(table, (name,))
-    column = Column(table=table, name=name, type="", position=position)
-    if found[3] or found[4]:
-        usual = chosen(table[1], name, "not_null")
-        column = replace(column, not_null=True, not_null_name=usual)
-    drawn = _SERIALS.get(kind) or ("integer" if kind in _IDENTITIES else "")
-    if not drawn:
-        type_ = _type(kind)
-        value = _default(found[5], type_) if found[5] else ""
-        plain = type_ is not None and value is not None
-        yield replace(column, type=type_ or "", default=value or "") if plain else None
+    named = chosen(table[1], name, "not_null") if required else ""
+    column = partial(Column, table=table, name=name, not_null_name=named, position=position)
+    if kind in _SERIALS or kind in _IDENTITIES:
+        yield from _counted(column, kind, default) if required and not found[5] else (None,)
         return
-    options = f"INCREMENT BY 1 MINVALUE 1 MAXVALUE {_MOST[drawn]} START WITH 1 CACHE 1 NO CYCLE"
-    sequence = chosen(table[1], name, "seq")
-    if found[5] or not column.not_null:
+    type_ = _type(kind)
+    value = _default(found[5], type_) if found[5] else ""
+    if type_ is None or value is None:
         yield None
-    elif kind in _IDENTITIES:
-        yield replace(
-            column,
-            type=drawn,
+    else:
+        yield column(type=type_, not_null=required, default=value)
+
+
+def _counted(column: partial[Column], kind: str, default: str) -> Iterator[Object]:
+    """Yield a column that is numbered, and the sequence it owns."""
+    table, name = column.keywords["table"], column.keywords["name"]
+    type_ = _SERIALS.get(kind, "integer")
+    options = f"INCREMENT BY 1 MINVALUE 1 MAXVALUE {_MOST[type_]} START WITH 1 CACHE 1 NO CYCLE"
+    sequence = chosen(table[1], name, "seq")
+    if kind in _IDENTITIES:
+        yield column(
+            type=type_,
+            not_null=True,
             identity=_IDENTITIES[kind],
             identity_options=options,
             identity_sequence=sequence,
         )
-    else:
-        place = (table[0], sequence)
-        yield replace(column, type=drawn, default=f"nextval('{_quoted(place, default)}'::regclass)")
-        yield Sequence(
-            namespace=place[0], name=sequence, type=drawn, options=options, owner=(*table, name)
-        )
+        return
+    drawn = printed((table[0], sequence), default).replace("'", "''")
+    yield column(type=type_, not_null=True, default=f"nextval('{drawn}'::regclass)")
+    yield Sequence(
+        namespace=table[0], name=sequence, type=type_, options=options, owner=(*table, name)
+    )
 
 
-def _quoted(place: Place, default: str) -> str:
-    return printed(place, default).replace("'", "''")
-
-
+@cache
 def _type(text: str) -> str | None:
     """Return a type as the server prints it; None for one that is not known here."""
     found = _TYPE.fullmatch(text)
@@ -242,10 +246,10 @@ def _index(table: Built, text: str) -> Index | None:
     found = _INDEX.fullmatch(text)
     if found is None or found[3] != table.table:
         return None
-    (name,), method = _listed(f'"{found[2]}"'), (found[4] or "btree").lower()
+    method = (found[4] or "btree").lower()
     return Index(
         table=table.place,
-        name=name,
+        name=_unquoted(found[2]),
         definition=f"USING {method} {_in_parentheses(_listed(found[5]))}",
         unique=bool(found[1]),
     )
@@ -258,16 +262,15 @@ def _foreign_key(
     other = tables.get(found[3]) if found is not None else None
     if found is None or other is None:
         return None
-    (column,), (referenced,) = _listed(f'"{found[2]}"'), _listed(f'"{found[4]}"')
+    column, referenced = _unquoted(found[2]), _unquoted(found[4])
     on_delete, on_update = ((word or "").upper() for word in found.group(5, 6))
     target = f"{printed(other.place, default)}({ident(referenced)})"
     acts = {"UPDATE": on_update, "DELETE": on_delete}
     # What happens without a word goes without saying.
     said = [f" ON {when} {act}" for when, act in acts.items() if act not in ("", "NO ACTION")]
-    named = _listed(f'"{found[1]}"')[0] if found[1] else chosen(table[1], column, "fkey")
     return Constraint(
         table=table,
-        name=named,
+        name=_unquoted(found[1]) if found[1] else chosen(table[1], column, "fkey"),
         kind="FOREIGN KEY",
         definition=f"FOREIGN KEY ({ident(column)}) REFERENCES {target}{''.join(said)}",
         # One that rests on another unique index is not known.
