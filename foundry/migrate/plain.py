@@ -29,7 +29,7 @@ _COLUMN = re.compile(
     r"( NOT NULL)?( PRIMARY KEY)?(?: DEFAULT (.+))?"
 )
 _KEY = re.compile(rf"PRIMARY KEY \({_LIST}\)")
-_INDEX = re.compile(rf"CREATE (UNIQUE )?INDEX {_NAME} ON ([^(]+?)(?: USING (\w+))? \({_LIST}\)")
+_INDEX = re.compile(rf"CREATE (UNIQUE )?INDEX {_NAME} ON [^(]+?(?: USING (\w+))? \({_LIST}\)")
 _FOREIGN = re.compile(
     rf"(?:CONSTRAINT {_NAME} )?FOREIGN KEY \({_NAME}\) REFERENCES (\S+) \({_NAME}\)"
     r"(?: ON DELETE (\w+(?: \w+)?))?(?: ON UPDATE (\w+(?: \w+)?))?"
@@ -67,8 +67,6 @@ _IDENTITIES = {
     "INT GENERATED ALWAYS AS IDENTITY": "ALWAYS",
 }
 _NUMBER = re.compile(r"\d{1,9}")
-# Of a table's name, before what the server puts behind it.
-_ROOM = 63 - len("_pkey")
 _MOST = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _MOMENTS = ("date", "timestamp without time zone", "timestamp with time zone")
@@ -157,10 +155,8 @@ def _in_parentheses(columns: tuple[str, ...]) -> str:
     return f"({', '.join(map(ident, columns))})"
 
 
-def _primary_key(table: Place, columns: tuple[str, ...]) -> Constraint | None:
+def _primary_key(table: Place, columns: tuple[str, ...]) -> Constraint:
     listed = _in_parentheses(columns)
-    if len(table[1].encode()) > _ROOM:
-        return None
     return Constraint(
         table=table,
         name=f"{table[1]}_pkey",
@@ -244,13 +240,13 @@ def _default(text: str, type_: str | None) -> str | None:
 
 def _index(table: Built, text: str) -> Index | None:
     found = _INDEX.fullmatch(text)
-    if found is None or found[3] != table.table:
+    if found is None:
         return None
-    method = (found[4] or "btree").lower()
+    method = (found[3] or "btree").lower()
     return Index(
         table=table.place,
         name=_unquoted(found[2]),
-        definition=f"USING {method} {_in_parentheses(_listed(found[5]))}",
+        definition=f"USING {method} {_in_parentheses(_listed(found[4]))}",
         unique=bool(found[1]),
     )
 

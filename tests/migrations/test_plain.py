@@ -11,13 +11,15 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from peewee import SQL
-from playhouse.postgres_ext import BinaryJSONField, DateTimeTZField, JSONField
+from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField, JSONField
 from support.differ import Desk, execute
 from support.migrations import url_of
 from support.server import Server
 
+from foundry.created import Grant, Policy, RowSecurity
 from foundry.database import Database, Target, connect
-from foundry.declare import Schema
+from foundry.declare import Index, Schema, SchemaManager
+from foundry.errors import MigrationError
 from foundry.fixtures.designs import Design
 from foundry.fixtures.edits import edits
 from foundry.fixtures.modelling import create, declared
@@ -59,6 +61,7 @@ class Author(Base):
     photo = peewee.BlobField(null=True)
     said = BinaryJSONField(index=False, constraints=[SQL("DEFAULT '{}'")])
     heard = JSONField(null=True)
+    marks = ArrayField(peewee.IntegerField, dimensions=2, index=False, null=True)
 
 
 class Book(Base):
@@ -317,3 +320,68 @@ def test_what_else_is_on_a_table_has_it_built(db: Database) -> None:
     models = (Odd, Part, Root)
     make(db, models)
     assert 1 == wanted_twice(db, Schema(models=models))
+
+
+class Bare(Base):
+    """What is in the database: one column and nothing more."""
+
+    word = peewee.TextField()
+
+    class Meta:
+        table_name = "thing"
+
+
+class Stored(Base):
+    """The same, stored otherwise."""
+
+    word = peewee.TextField()
+
+    class Meta:
+        table_name = "thing"
+        table_settings = ("WITH (fillfactor = 50)",)
+
+
+class Said(Base):
+    """The same, with a comment."""
+
+    word = peewee.TextField(help_text="a word")
+
+    class Meta:
+        table_name = "thing"
+        schema_manager_class = SchemaManager
+
+
+class Numbered(Base):
+    """The same, with a default for what has one."""
+
+    id = peewee.AutoField(constraints=[SQL("DEFAULT 1")])
+    word = peewee.TextField()
+
+    class Meta:
+        table_name = "thing"
+
+
+@pytest.mark.parametrize(
+    ("model", "objects"),
+    [
+        (Stored, ()),
+        (Said, ()),
+        (Bare, (RowSecurity(Bare),)),
+        (Bare, (Policy(Bare, "own", using="true"),)),
+        (Bare, (Index(Bare, Bare.word, name="by_word", using="hash"),)),
+        (Bare, (Grant("SELECT", on=Bare, to="PUBLIC"),)),
+    ],
+)
+def test_what_a_model_says_beside_its_columns_is_not_overlooked(
+    db: Database, model: type[peewee.Model], objects: tuple[Any, ...]
+) -> None:
+    """Where the database has the plain table."""
+    make(db, (Bare, Root))
+    assert 1 == wanted_twice(db, Schema(models=(model, Root), objects=objects))
+
+
+def test_what_the_server_refuses_is_refused(db: Database) -> None:
+    """A table that looks like it is there all the same."""
+    make(db, (Bare, Root))
+    with pytest.raises(MigrationError, match="multiple default values"):
+        shadow.wanted(db, Schema(models=(Numbered, Root)), live=live_of(db))
