@@ -268,7 +268,7 @@ def _constraint(reading: Reading, row: Row, table: Place) -> Constraint:
 def _indexes(reading: Reading) -> Iterator[Index]:
     for row in reading.rows["indexes"]:
         oid, relation, name, unique, valid, comment, vector, keys, method = row[:9]
-        predicate, definition, prefix = row[9:]
+        predicate, definition, prefix, terms = row[9:]
         table = reading.relation(relation)
         if table is None:
             continue
@@ -283,6 +283,7 @@ def _indexes(reading: Reading) -> Iterator[Index]:
             comment=comment or "",
             columns=columns if uses is NOTHING else _together(columns, uses.columns(table)),
             keys=() if 0 in numbers else reading.columns(relation, numbers[:keys]),
+            terms=tuple(map(reading.text, terms or ())),
             method=method,
             predicate=reading.text(predicate) if predicate else "",
             functions=tuple(sorted(uses.functions)),

@@ -148,7 +148,8 @@ class _Asker:
             yield self.check(after.name, after.table, where)
         elif after.kind in _KEYS:
             nulls = "NULLS NOT DISTINCT" in after.definition
-            yield self.unique(after.name, after.table, after.columns, nulls=nulls)
+            terms = tuple(map(quote, after.columns))
+            yield self.unique(after.name, after.table, terms, nulls=nulls)
         elif after.kind == "FOREIGN KEY":
             yield from self.foreign(after)
 
@@ -158,9 +159,10 @@ class _Asker:
             before is not None
             and (before.definition, before.unique, before.valid) == (after.definition, True, True)
         )
-        if after.keys and not same and self.askable(after.table, after.columns):
+        terms = tuple(map(quote, after.keys)) or tuple(f"({term})" for term in after.terms)
+        if terms and not same and self.askable(after.table, after.columns):
             nulls, some = "NULLS NOT DISTINCT" in after.definition, after.predicate
-            yield self.unique(after.name, after.table, after.keys, nulls=nulls, some=some)
+            yield self.unique(after.name, after.table, terms, nulls=nulls, some=some)
 
     def askable(self, table: Place, columns: tuple[str, ...]) -> bool:
         """True when it can be told what the columns will hold."""
@@ -208,13 +210,14 @@ class _Asker:
         self,
         name: str,
         table: Place,
-        columns: tuple[str, ...],
+        equal: tuple[str, ...],
         *,
         nulls: bool,
         some: str = "",
     ) -> Check:
-        keys, names = self.keys(table, raw=True), quoted(columns)
-        filled = [] if nulls else [f"{quote(c)} IS NOT NULL" for c in columns]
+        """Ask for rows in which all of some expressions are what they are in another one."""
+        keys, names = self.keys(table, raw=True), ", ".join(equal)
+        filled = [] if nulls else [f"{value} IS NOT NULL" for value in equal]
         terms = [*filled, *([some] if some else [])]
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         counted = f"SELECT {self.keys(table)}, count(*) OVER (PARTITION BY {names}) AS found"

@@ -226,6 +226,8 @@ class Index:
     """Every column it reads, in expressions and the predicate too."""
     keys: tuple[str, ...] = carried(())
     """Key columns of an index without expressions, in order; else empty."""
+    terms: tuple[str, ...] = carried(())
+    """Of a unique index with expressions, its keys as SQL, in order."""
     method: str = carried("btree")
     predicate: str = carried("")
     functions: tuple[Key, ...] = carried(())

@@ -62,6 +62,46 @@ CASES = (
         refused=("note_a",),
     ),
     Case(
+        name="an expression, and rows are in the way",
+        a=note("a = TextField(null=True)"),
+        b=note("a = TextField(null=True)") + "Note.add_index(SQL('CREATE UNIQUE INDEX one ON note "
+        '((lower(a) || 1) COLLATE "C" text_pattern_ops DESC, (id %% 2)) WHERE id > 1\'))',
+        rows="INSERT INTO note (id, a) VALUES (1, 'e'), (2, 'a'), (3, 'e'), (5, 'E'), (4, 'b')",
+        actions=("create index concurrently",),
+        works=(("note", "build"),),
+        refused=("one", "id=3", "id=5"),
+    ),
+    Case(
+        name="an expression over what becomes another type, and rows are in the way",
+        a=note("a = TextField()"),
+        b=note("a = IntegerField()")
+        + "Note.add_index(SQL('CREATE UNIQUE INDEX one ON note ((a + 1))'))",
+        rows="INSERT INTO note (id, a) VALUES (1, '7'), (2, ' 7')",
+        actions=("retype column", "create index concurrently"),
+        works=(("note", "rewrite"), ("note", "build")),
+        refused=("one", "id=1", "id=2"),
+    ),
+    Case(
+        name="an expression of a function that is not there yet",
+        a=note("a = IntegerField()"),
+        b=note("a = IntegerField(constraints=[SQL('CONSTRAINT c CHECK (twice(a) > 0)')])")
+        + "Note.add_index(SQL('CREATE UNIQUE INDEX one ON note (twice(a))'))\n"
+        "OBJECTS = [declare.Function(name='twice', create='CREATE FUNCTION twice(n int) "
+        "RETURNS int LANGUAGE sql IMMUTABLE RETURN n * 2')]",
+        rows="INSERT INTO note (a) VALUES (1), (2)",
+        actions_unsaid=True,
+        works=(("note", "build"),),
+    ),
+    Case(
+        name="an expression that has no duplicates where it is null",
+        a=note("a = TextField(null=True)"),
+        b=note("a = TextField(null=True)")
+        + "Note.add_index(SQL('CREATE UNIQUE INDEX one ON note (lower(a))'))",
+        rows="INSERT INTO note (a) VALUES (NULL), (NULL), ('a')",
+        actions=("create index concurrently",),
+        works=(("note", "build"),),
+    ),
+    Case(
         name="what is no duplicate: nulls, and rows that a predicate leaves out",
         a=note("a = IntegerField(null=True)", "b = IntegerField()"),
         b=note(

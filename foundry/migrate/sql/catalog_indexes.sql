@@ -5,7 +5,11 @@ SELECT i.indexrelid, i.indrelid, ic.relname, i.indisunique,
        pg_get_indexdef(i.indexrelid),
        format('CREATE %%sINDEX %%I ON %%s%%I.%%I ',
               CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, ic.relname,
-              CASE ic.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END, cn.nspname, c.relname)
+              CASE ic.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END, cn.nspname, c.relname),
+       CASE WHEN i.indisunique AND i.indexprs IS NOT NULL THEN ARRAY(
+         SELECT pg_get_indexdef(i.indexrelid, k.number, false)
+         FROM generate_series(1, i.indnkeyatts) AS k(number) ORDER BY k.number)
+       END AS terms
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS cn ON cn.oid = c.relnamespace
 JOIN pg_catalog.pg_index AS i ON i.indrelid = c.oid
