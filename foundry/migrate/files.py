@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -58,10 +59,35 @@ class MigrationFile:
 
 
 def read_directory(directory: Path) -> tuple[MigrationFile, ...]:
-    """Return the migration files of a directory in the order they apply.
+    """Return the migration files of a directory in the order they apply; refuses `twins`."""
+    found = listed(directory)
+    refuse_twins(found)
+    return found
 
-    Two files of one number are refused, and so is a Python file whose name is no
-    NNNN_name.py; names that begin with an underscore are not looked at.
+
+def refuse_twins(files: Sequence[MigrationFile]) -> None:
+    """Raise HistoryConflict for two files of one number: which comes first nobody has said."""
+    for before, after in twins(files):
+        raise HistoryConflict(two_of_a_number(before, after))
+
+
+def twins(files: Sequence[MigrationFile]) -> tuple[tuple[str, str], ...]:
+    """Return the names of files, in their order, that follow one of the same number."""
+    return tuple((a.name, b.name) for a, b in pairwise(files) if a.number == b.number)
+
+
+def two_of_a_number(before: str, after: str) -> str:
+    """Return what is to be said of two files of one number."""
+    return (
+        f'"{before}" and "{after}" have the same number: give one of them the next free number'
+    )
+
+
+def listed(directory: Path) -> tuple[MigrationFile, ...]:
+    """Return the migration files of a directory by their numbers, of which two may be the same.
+
+    A Python file whose name is no NNNN_name.py is refused; names that begin with an underscore
+    are not looked at.
     """
     try:
         names = sorted(os.listdir(directory))
@@ -78,14 +104,7 @@ def read_directory(directory: Path) -> tuple[MigrationFile, ...]:
                 f'"{path.name}" is not named NNNN_name.py (ASCII letters, digits and "_"): '
                 f"rename it"
             )
-    found = sorted((_read(path) for path in paths), key=lambda f: (f.number, f.name))
-    for before, after in pairwise(found):
-        if before.number == after.number:
-            raise HistoryConflict(
-                f'"{before.name}" and "{after.name}" have the same number: '
-                f"give one of them the next free number"
-            )
-    return tuple(found)
+    return tuple(sorted((_read(path) for path in paths), key=lambda f: (f.number, f.name)))
 
 
 def number_of(name: str) -> int:

@@ -18,7 +18,7 @@ from foundry.migrate import externals, history, lock, planning, session
 from foundry.migrate.begun import Begun, begun, refuse_gone, remaining
 from foundry.migrate.collecting import recorded
 from foundry.migrate.execution import Ground, Work, execute, load
-from foundry.migrate.files import MigrationFile, read_directory
+from foundry.migrate.files import MigrationFile, listed, refuse_twins
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
 from foundry.migrate.pooling import require_direct
@@ -115,12 +115,13 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
     def standings(self) -> tuple[Standing, ...]:
         """Return every file with its state; HistoryConflict where files and history differ."""
         found, entries = self.seen()
+        refuse_twins([s.file for s in found])
         history.refuse_edits(found, entries)
         return found
 
     def seen(self) -> tuple[tuple[Standing, ...], Mapping[str, history.Entry]]:
-        """Return every file with its state, and the rows of the history."""
-        files = read_directory(self.settings.directory)
+        """Return every file with its state, and the rows of the history; refuses no conflict."""
+        files = listed(self.settings.directory)
         self._refuse_unknown(files)
         entries = self._asked(self.history.entries)
         return history.standings(files, entries, self._missing(files, entries)), entries

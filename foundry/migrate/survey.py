@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from foundry.migrate import externals, history, lock
 from foundry.migrate.begun import Begun
+from foundry.migrate.files import twins, two_of_a_number
 from foundry.migrate.history import Standing, State
 from foundry.migrate.runner import Runner
 
@@ -43,18 +44,21 @@ def survey(runner: Runner) -> Survey:
     """Look at everything and refuse nothing that can be shown."""
     standings, entries = runner.seen()
     found = dict(history.conflicts(standings, entries))
+    doubled = twins([s.file for s in standings])
     names = {s.file.name for s in standings}
     remarks = {name: "edited after it was applied" for name in found if name in names}
     applied = [s.file.name for s in standings if s.entry]
     plan = [s for s in standings if s.state is State.PENDING]
     for name in history.late(plan, applied, runner.waited()):
         remarks[name] = "older than applied ones: give it the next number, or up --force-order"
+    for before, after in doubled:
+        remarks[before], remarks[after] = (f'has the number of "{n}"' for n in (after, before))
     return Survey(
         standings=standings,
         externals=runner.progress(),
         begun=runner.begun(),
         at_work=lock.holder(runner.database),
         gone=tuple(sorted(set(entries) - names)),
-        conflicts=tuple(found.values()),
+        conflicts=(*(two_of_a_number(*pair) for pair in doubled), *found.values()),
         remarks=remarks,
     )
