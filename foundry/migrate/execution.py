@@ -20,6 +20,7 @@ from foundry.migrate.failure import apart, told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import History, Noted
 from foundry.migrate.limits import Limited
+from foundry.migrate.offending import rows_in_the_way
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.statements import read
@@ -119,7 +120,7 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         lock.require(database)
         finish()
 
-    with _failing(work, ended), _shown(ground, f'"{work.file.name}"'):
+    with _failing(work, database, ended), _shown(ground, f'"{work.file.name}"'):
         retried(
             attempt,
             database=database,
@@ -136,7 +137,7 @@ class _EndedByItself(MigrationError):
 
 
 @contextmanager
-def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
+def _failing(work: Work, database: PostgresqlDatabase, ended: Sequence[bool]) -> Iterator[None]:
     """Say of what fails in a file that is run whole what stands of it."""
     name, file = f'"{work.file.name}"', work.file
     try:
@@ -147,7 +148,8 @@ def _failing(work: Work, ended: Sequence[bool]) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         kept = "its earlier steps stand" if any(ended) else "nothing of it was kept"
-        raise MigrationError(f"{name} {work.way} failed, {kept}: {told(error, file)}") from error
+        why = told(error, file, rows=rows_in_the_way(database, error))
+        raise MigrationError(f"{name} {work.way} failed, {kept}: {why}") from error
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         kept = _afterwards(error, work, course)
         raise LockTimeout(f"{error.happened}; {kept}", error.remedy) from error
     except (Exception, SystemExit) as error:
-        happened, remedy = apart(error)
+        happened, remedy = apart(error, rows=rows_in_the_way(ground.database, error))
         happened = f'"{file.name}" {work.way} failed{"".join(course.failed)}: {happened}'
         kept = _afterwards(error, work, course)
         failed = type(error) if isinstance(error, FoundryError) else MigrationError

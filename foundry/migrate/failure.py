@@ -33,13 +33,18 @@ _ADVICE = {
 }
 
 
-def told(error: BaseException, file: MigrationFile | None = None) -> str:
-    """Return the reason in one line, and the line of the file it came from if there is one."""
-    happened, remedy = apart(error, file)
+def told(error: BaseException, file: MigrationFile | None = None, *, rows: str = "") -> str:
+    """Return the reason in one line, and the line of the file it came from if there is one.
+
+    `rows` is the query that finds the rows it is about.
+    """
+    happened, remedy = apart(error, file, rows=rows)
     return f"{happened}; {remedy}" if remedy else happened
 
 
-def apart(error: BaseException, file: MigrationFile | None = None) -> tuple[str, str]:
+def apart(
+    error: BaseException, file: MigrationFile | None = None, *, rows: str = ""
+) -> tuple[str, str]:
     """Return what happened and what to do, for who puts something between them.
 
     What foundry itself says is one text, unless the error keeps both apart.
@@ -52,7 +57,8 @@ def apart(error: BaseException, file: MigrationFile | None = None) -> tuple[str,
     driver = driver_error(error)
     if driver is not None:
         happened, remedy = _server_said(driver)
-        return f"{happened}{at}", remedy
+        found = f"correct or delete the rows that are in the way ({rows}) and run it again"
+        return f"{happened}{at}", found if rows else remedy
     return f"{_reason(error)}{at}", ""
 
 

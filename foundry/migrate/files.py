@@ -78,9 +78,7 @@ def twins(files: Sequence[MigrationFile]) -> tuple[tuple[str, str], ...]:
 
 def two_of_a_number(before: str, after: str) -> str:
     """Return what is to be said of two files of one number."""
-    return (
-        f'"{before}" and "{after}" have the same number: give one of them the next free number'
-    )
+    return f'"{before}" and "{after}" have the same number: give one of them the next free number'
 
 
 def listed(directory: Path) -> tuple[MigrationFile, ...]:

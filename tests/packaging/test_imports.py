@@ -53,7 +53,7 @@ LEVELS = (
     {"assemble"},
     {"catalog"},
     {"handed", "failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
-    {"constraints", "session"},
+    {"constraints", "session", "offending"},
     {"watching"},
     {"patience", "limits", "showing", "reach"},
     {"collecting"},
@@ -95,7 +95,7 @@ PURE |= {"recorded", "snapshot"}
 PURE |= {"modes", "retyping", "rules", "hazards", "render", "difference"}
 WORLD |= {"preflight", "replay", "proposal", "pooling", "readiness"}
 PURE |= {"locked", "space", "tokens", "updates", "statements", "undoing", "lasting"}
-WORLD |= {"batches", "blockers", "watching", "patience", "collecting", "leftovers"}
+WORLD |= {"offending", "batches", "blockers", "watching", "patience", "collecting", "leftovers"}
 PURE |= {"instant"}
 WORLD |= {
     "stepwise",
