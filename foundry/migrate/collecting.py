@@ -18,6 +18,7 @@ from foundry.migrate.failure import place, told
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.handed import Migrator
 from foundry.migrate.lasting import lasting
+from foundry.migrate.limits import stated
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
@@ -166,6 +167,7 @@ def _refuse_lasting(step: Collected, database: PostgresqlDatabase, file: Migrati
     if name not in ("sql", "set_search_path"):
         return
     text = _rendered(step.operation, database) if name == "sql" else "SET search_path"
+    stated(text)
     found = lasting(text)
     if found is not None:
         said, instead = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +13,14 @@ from foundry.errors import MigrationError
 from foundry.migrate.blockers import masked
 from foundry.migrate.handed import Migrator
 from foundry.migrate.instant import is_instant, is_instant_operation
-from foundry.migrate.tokens import tokens
+from foundry.migrate.statements import parts, read
+from foundry.migrate.tokens import Token, inside, tokens
 from foundry.migrate.watching import sqlstate
 
 LIMIT = 30.0
 """Seconds. Others may stand behind its lock, so better none than one that takes longer."""
 
+_TIMEOUT = "lock_timeout"
 _CANCELED = "57014"
 _SHOWN = 100
 
@@ -50,15 +52,26 @@ class Limited(Migrator):
             self.take(operation)
             self.doing = said(operation)
             name, text = operation_name(operation), self._text(operation)
+            texts = stated(text) if name == "sql" else ()
+            if len(texts) > 1:
+                self._run_each(texts)
+                continue
             instant = is_instant(text) if name == "sql" else is_instant_operation(name)
             with limited(self.database, instant=instant, rows=changes_rows(text)):
                 operation.run()
+
+    def _run_each(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            with limited(self.database, instant=is_instant(text), rows=changes_rows(text)):
+                self.database.cursor().execute(text)
 
     def _text(self, operation: Any) -> str:
         if operation_name(operation) != "sql":
             return ""
         try:
-            return str(self.database.cursor().mogrify(*operation.args).decode())
+            text, params = (*operation.args, *operation.kwargs.values(), None)[:2]
+            # As peewee sends it: without parameters too, %% is read as %.
+            return str(self.database.cursor().mogrify(text, params or ()).decode())
         except Exception:  # running it will say what is wrong with it
             return ""
 
@@ -66,6 +79,38 @@ class Limited(Migrator):
 def operation_name(operation: Any) -> str:
     """Return the name of the method that made an operation; empty for what is none."""
     return getattr(getattr(operation, "fn", None), "__name__", "")
+
+
+def stated(text: str) -> tuple[str, ...]:
+    """Return what to send of a text, one after the other: the statements of one that says
+    lock_timeout, so that `limited` puts back what was chosen before each of the others.
+
+    MigrationError for a block of code that sets it, where nobody can come between.
+    """
+    if _TIMEOUT not in text.lower():
+        return (text,)
+    found = parts(text)
+    if any(_is_block(part) for part in found):
+        raise MigrationError(
+            f"a DO sets {_TIMEOUT}: take that out, so that nobody waits for long behind the locks "
+            f"it asks for; the run tries again until it has them"
+        )
+    return found if _says_timeout(tokens(text)) else (text,)
+
+
+def _is_block(text: str) -> bool:
+    found = tokens(text)
+    # One that commits runs alone, and waits as long as it says.
+    if not found[0].word("do") or not read(text).transactional:
+        return False
+    return any(_says_timeout(tokens(inside(t))) for t in found if t.kind == "string")
+
+
+def _says_timeout(found: Sequence[Token]) -> bool:
+    return any(
+        inside(token).lower() == _TIMEOUT if token.kind == "string" else token.text == _TIMEOUT
+        for token in found
+    )
 
 
 def said(operation: Any) -> str:

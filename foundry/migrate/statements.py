@@ -97,6 +97,13 @@ def read(sql: str) -> Statement:
     )
 
 
+def parts(sql: str) -> tuple[str, ...]:
+    """Return the statements of a text one by one."""
+    found = _split(tokens(sql))
+    ends = [part[0].start for part in found[1:]] + [len(sql)]
+    return tuple(sql[part[0].start : end] for part, end in zip(found, ends, strict=True))
+
+
 def _split(found: Sequence[Token]) -> list[list[Token]]:
     parts: list[list[Token]] = [[]]
     begun = 0

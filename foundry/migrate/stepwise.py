@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import psycopg2
@@ -23,7 +24,7 @@ from foundry.migrate.constraints import read_constraint, rest_of
 from foundry.migrate.files import MigrationFile
 from foundry.migrate.history import Journal, Noted
 from foundry.migrate.instant import is_instant
-from foundry.migrate.limits import changes_rows, limited, said, settled
+from foundry.migrate.limits import changes_rows, limited, said, settled, stated
 from foundry.migrate.patience import retried
 from foundry.migrate.settings import Settings
 from foundry.migrate.statements import Statement, read
@@ -211,7 +212,7 @@ def _together(
     texts, found = _left(step, texts, found, course)
 
     def attempt() -> None:
-        for text in texts:
+        for text in chain.from_iterable(map(stated, texts)):
             rows = changes_rows(text)
             with limited(course.database, instant=is_instant(text), rows=rows):
                 course.database.cursor().execute(text)
