@@ -12,20 +12,17 @@ from typing import Any
 from peewee import PostgresqlDatabase
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
 from foundry.migrate import lock, session, stepwise, takeback
 from foundry.migrate.collecting import Collected, collect
+from foundry.migrate.course import Course, Ground
 from foundry.migrate.failure import apart, told
 from foundry.migrate.files import MigrationFile
-from foundry.migrate.history import History, Noted
+from foundry.migrate.history import Noted
 from foundry.migrate.limits import Limited
 from foundry.migrate.offending import rows_in_the_way
-from foundry.migrate.patience import retried
-from foundry.migrate.settings import Settings
+from foundry.migrate.reach import reached
 from foundry.migrate.statements import read
-from foundry.migrate.stepwise import Course
-from foundry.migrate.watching import WORKING, Progress, following, waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +35,6 @@ class Work:
     function: Callable[..., object]
     steps: tuple[Collected, ...] = ()
     """Of a file that is not atomic."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What files are run on and with."""
-
-    database: PostgresqlDatabase
-    target: Target
-    settings: Settings
-    history: History
-    report: Callable[[str], None]
-    progress: Callable[[str, Progress | None], None]
 
 
 def load(file: MigrationFile, way: str, database: PostgresqlDatabase) -> Work:
@@ -120,15 +105,12 @@ def _whole(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         lock.require(database)
         finish()
 
-    with _failing(work, database, ended), _shown(ground, f'"{work.file.name}"'):
-        retried(
+    what = f'"{work.file.name}"'
+    with _failing(work, database, ended), ground.shown(what), ground.followed(what):
+        ground.retried(
             attempt,
-            database=database,
-            target=ground.target,
-            what=lambda: f'"{work.file.name}"' + (f" ({migrator.doing})" if migrator.doing else ""),
-            wait=ground.settings.wait,
-            report=ground.report,
-            waits=lambda found: ground.progress(f'"{work.file.name}"', waiting(found)),
+            named=lambda: what + (f" ({migrator.doing})" if migrator.doing else ""),
+            what=what,
         )
 
 
@@ -152,25 +134,10 @@ def _failing(work: Work, database: PostgresqlDatabase, ended: Sequence[bool]) ->
         raise MigrationError(f"{name} {work.way} failed, {kept}: {why}") from error
 
 
-@contextmanager
-def _shown(ground: Ground, what: str) -> Iterator[None]:
-    pid = ground.database.connection().info.backend_pid
-    ground.progress(what, WORKING)
-    try:
-        with following(ground.target, pid, progress=lambda seen: ground.progress(what, seen)):
-            yield
-    finally:
-        ground.progress(what, None)
-
-
 def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
     file = work.file
     course = Course(
-        database=ground.database,
-        target=ground.target,
-        settings=ground.settings,
-        report=ground.report,
-        progress=ground.progress,
+        ground=ground,
         file=file,
         journal=ground.history.journal(file.name, work.way),
         total=len(work.steps),
@@ -192,9 +159,32 @@ def _by_steps(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
         kept = _afterwards(error, work, course)
         failed = type(error) if isinstance(error, FoundryError) else MigrationError
         raise failed("; ".join(filter(None, (happened, kept, remedy)))) from error
-    with ground.database.atomic():
+    _record(work, ground, finish)
+
+
+def _record(work: Work, ground: Ground, finish: Callable[[], None]) -> None:
+    """Write that a file whose steps are all done was applied, or reverted."""
+
+    def last() -> None:
         lock.require(ground.database)
         finish()
+
+    stands = f"all its steps stand, and the next {work.way} records it"
+    try:
+        reached(
+            last,
+            database=ground.database,
+            target=ground.target,
+            what=f'the history "{ground.settings.table}"',
+            wait=ground.settings.wait,
+            report=ground.report,
+        )
+    except LockTimeout as error:
+        raise LockTimeout(f"{error.happened}; {stands}", error.remedy) from error
+    except Exception as error:
+        happened, remedy = apart(error)
+        happened = f'"{work.file.name}" {work.way} was not recorded: {happened}'
+        raise MigrationError("; ".join(filter(None, (happened, stands, remedy)))) from error
 
 
 def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
@@ -239,13 +229,15 @@ def _tell(work: Work, course: Course) -> None:
         noted = course.journal.read().values()
         done, partly = sum(n.done for n in noted), any(n.text and not n.done for n in noted)
         if any(n.undoing for n in noted):
-            course.report(
+            course.ground.report(
                 f'"{work.file.name}" was being undone, and the next {work.way} finishes that'
             )
         elif done == len(work.steps):
-            course.report(f'all steps of "{work.file.name}" stand, the next {work.way} records it')
+            course.ground.report(
+                f'all steps of "{work.file.name}" stand, the next {work.way} records it'
+            )
         else:
-            course.report(
+            course.ground.report(
                 f'{done} of the {len(work.steps)} steps of "{work.file.name}" stand, and the next '
                 f"{work.way} goes on with step {done + 1}{', in its middle' if partly else ''}"
             )

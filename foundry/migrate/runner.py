@@ -17,7 +17,8 @@ from foundry.errors import DeclarationError, HistoryConflict, MigrationError
 from foundry.migrate import externals, history, lock, planning, session
 from foundry.migrate.begun import Begun, begun, refuse_gone, remaining
 from foundry.migrate.collecting import recorded
-from foundry.migrate.execution import Ground, Work, execute, load
+from foundry.migrate.course import Ground
+from foundry.migrate.execution import Work, execute, load
 from foundry.migrate.files import MigrationFile, listed, refuse_twins
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling

@@ -6,94 +6,32 @@ cannot has a row that says it began, and is looked for by what it makes before i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 import psycopg2
-from peewee import PeeweeException, PostgresqlDatabase
+from peewee import PeeweeException
 
-from foundry.database import Target
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
 from foundry.migrate import batches, leftovers, lock, session
 from foundry.migrate.collecting import Collected, statements
 from foundry.migrate.constraints import read_constraint, rest_of
+from foundry.migrate.course import Course
 from foundry.migrate.files import MigrationFile
-from foundry.migrate.history import Journal, Noted
+from foundry.migrate.history import Noted
 from foundry.migrate.instant import is_instant
-from foundry.migrate.limits import changes_rows, limited, said, settled, stated
-from foundry.migrate.patience import retried
-from foundry.migrate.settings import Settings
+from foundry.migrate.limits import changes_rows, limited, settled, stated
 from foundry.migrate.statements import Statement, read
-from foundry.migrate.watching import WORKING, Progress, following, sqlstate, waiting, watching
+from foundry.migrate.watching import Progress, sqlstate
 
 T = TypeVar("T")
 
 # What the server says, in active_sql_transaction and invalid_transaction_termination, of a
 # statement that must stand alone although its text does not show it.
 _STANDS_ALONE = frozenset({"25001", "2D000"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What all steps of one way of a file are run with."""
-
-    database: PostgresqlDatabase
-    target: Target
-    settings: Settings
-    report: Callable[[str], None]
-    progress: Callable[[str, Progress | None], None]
-    file: MigrationFile
-    journal: Journal
-    total: int
-    done: set[int] = field(default_factory=set)
-    """The steps that this run has done."""
-    failed: list[str] = field(default_factory=list)
-    """Which step the server refused, in words."""
-
-    @property
-    def pid(self) -> int:
-        """The server's process of the session."""
-        return int(self.database.connection().info.backend_pid)
-
-    def what(self, step: Collected) -> str:
-        """Return the step as messages name it."""
-        return f'step {step.ordinal} of {self.total} of "{self.file.name}"'
-
-    def at(self, step: Collected) -> str:
-        """Return the step with what it does."""
-        return f"{self.what(step)} ({said(step.operation)})"
-
-    @contextmanager
-    def named(self, step: Collected) -> Iterator[None]:
-        """Say of what the server refuses which step it was."""
-        try:
-            yield
-        except (psycopg2.Error, PeeweeException):
-            self.failed.append(f" at step {step.ordinal} of {self.total} ({said(step.operation)})")
-            raise
-
-    @contextmanager
-    def shown(self, step: Collected) -> Iterator[None]:
-        """Say that the step is being done, and when it is over."""
-        self.progress(self.what(step), WORKING)
-        try:
-            yield
-        finally:
-            self.progress(self.what(step), None)
-
-    def note(
-        self, step: Collected, statements: Sequence[str], *, done: bool, text: str = ""
-    ) -> None:
-        """Write the step into the journal, in the transaction that is open.
-
-        MigrationError when another run may be at work by now.
-        """
-        lock.require(self.database)
-        self.journal.write(step.ordinal, step.digest, done=done, statements=statements, text=text)
 
 
 def run(steps: Sequence[Collected], course: Course) -> None:
@@ -111,11 +49,11 @@ def run(steps: Sequence[Collected], course: Course) -> None:
             before = None
         if before is None or not before.done:
             # As the first step finds it: the next run may begin with any of them.
-            session.begin(course.database, wait=course.settings.wait)
-            with course.shown(step), course.named(step):
+            session.begin(course.ground.database, wait=course.ground.settings.wait)
+            with course.ground.shown(course.what(step)), course.named(step):
                 _do(step, before, course)
             course.done.add(step.ordinal)
-    session.begin(course.database, wait=course.settings.wait)
+    session.begin(course.ground.database, wait=course.ground.settings.wait)
 
 
 def refuse_changed(
@@ -147,11 +85,11 @@ def _clear_edited(steps: Sequence[Collected], noted: Mapping[int, Noted], course
     for ordinal, before in noted.items():
         if not before.stands and digests.get(ordinal) != before.digest:
             what = f'"{course.file.name}"'
-            with _watching(what, what, course):
+            with course.ground.watched(named=what, what=what):
                 for text in before.statements:
-                    leftovers.clear(course.database, read(text), course.report)
-            with course.database.atomic():
-                lock.require(course.database)
+                    leftovers.clear(course.ground.database, read(text), course.ground.report)
+            with course.ground.database.atomic():
+                lock.require(course.ground.database)
                 course.journal.forget([ordinal])
 
 
@@ -159,7 +97,7 @@ def _refuse_unnamed(steps: Sequence[Collected], course: Course) -> None:
     """Refuse an index whose name the server would choose: another one each time."""
     for step in steps:
         if step.operation.fn.__name__ == "sql":
-            made = read(statements(step, course.database)[0]).creates_index
+            made = read(statements(step, course.ground.database)[0]).creates_index
             if made is not None and made.name is None:
                 raise MigrationError(
                     f"{course.what(step)} makes an index without a name: give it one, or a run "
@@ -168,7 +106,7 @@ def _refuse_unnamed(steps: Sequence[Collected], course: Course) -> None:
 
 
 def _do(step: Collected, before: Noted | None, course: Course) -> None:
-    texts = statements(step, course.database)
+    texts = statements(step, course.ground.database)
     found = [read(text) for text in texts]
     single = len(texts) == 1 and found[0].count == 1
     if all(statement.transactional for statement in found):
@@ -179,7 +117,7 @@ def _do(step: Collected, before: Noted | None, course: Course) -> None:
             if sqlstate(error) not in _STANDS_ALONE:
                 raise
         if single:
-            course.report(f"{course.what(step)} runs outside of a transaction: it has to")
+            course.ground.report(f"{course.what(step)} runs outside of a transaction: it has to")
     if single:
         _alone(step, before, texts[0], found[0], course)
     else:
@@ -202,28 +140,28 @@ def _together(
     if update is not None:
         noted = before.text or None if before else None
         planned = _retried(
-            step, course, lambda: batches.plan_batches(course.database, update, note=noted)
+            step, course, lambda: batches.plan_batches(course.ground.database, update, note=noted)
         )
         if isinstance(planned, batches.Batches):
             _in_batches(step, planned, texts, course)
             return
-        course.report(f"{course.what(step)} runs whole: {planned.reason}")
+        course.ground.report(f"{course.what(step)} runs whole: {planned.reason}")
 
     texts, found = _left(step, texts, found, course)
 
     def attempt() -> None:
         for text in chain.from_iterable(map(stated, texts)):
             rows = changes_rows(text)
-            with limited(course.database, instant=is_instant(text), rows=rows):
-                course.database.cursor().execute(text)
+            with limited(course.ground.database, instant=is_instant(text), rows=rows):
+                course.ground.database.cursor().execute(text)
         course.note(step, texts, done=True)
 
     if found and all(statement.patient for statement in found):
-        with _watched(step, course), course.database.atomic():
-            course.database.execute_sql(session.PRESENT)
+        with _watched(step, course), course.ground.database.atomic():
+            course.ground.database.execute_sql(session.PRESENT)
             attempt()
     else:
-        with _followed(course.what(step), course):
+        with course.ground.followed(course.what(step)):
             _retried(step, course, attempt)
 
 
@@ -234,10 +172,10 @@ def _left(
     made = read_constraint(texts[0]) if len(texts) == 1 else None
     if made is None:
         return texts, found
-    rest = _retried(step, course, lambda: rest_of(course.database, made))
+    rest = _retried(step, course, lambda: rest_of(course.ground.database, made))
     if rest is None:
         return texts, found
-    course.report(
+    course.ground.report(
         f'{course.what(step)}: constraint "{made.name}" is there already'
         + (" and is validated" if rest else "")
     )
@@ -250,12 +188,12 @@ def _in_batches(
 ) -> None:
     what = course.what(step)
     batches.run(
-        course.database,
+        course.ground.database,
         planned,
-        size=course.settings.batch,
-        pause=course.settings.pause,
+        size=course.ground.settings.batch,
+        pause=course.ground.settings.pause,
         save=lambda note: course.note(step, texts, done=False, text=note),
-        progress=lambda passed, total: course.progress(
+        progress=lambda passed, total: course.ground.progress(
             what,
             Progress(
                 phase="filling", done=passed, total=total if planned.estimate else 0, unit="rows"
@@ -263,12 +201,12 @@ def _in_batches(
         ),
         retry=lambda batch: _retried(step, course, partial(_of_rows, batch, course)),
     )
-    with course.database.atomic():
+    with course.ground.database.atomic():
         course.note(step, texts, done=True)
 
 
 def _of_rows(batch: Callable[[], T], course: Course) -> T:
-    settled(course.database, rows=True)
+    settled(course.ground.database, rows=True)
     return batch()
 
 
@@ -277,25 +215,25 @@ def _alone(
 ) -> None:
     began, what = before is not None, course.what(step)
     waits = statement.patient or statement.commits
-    with _watched(step, course) if waits else _followed(what, course):
+    with _watched(step, course) if waits else course.ground.followed(what):
         settled = leftovers.settled(
-            course.database, text, statement, began=began, report=course.report
+            course.ground.database, text, statement, began=began, report=course.ground.report
         )
         if not settled:
-            with course.database.atomic():
+            with course.ground.database.atomic():
                 course.note(step, (text,), done=False)
             _execute_alone(step, text, statement, course)
     # What another tool made is not undone.
     ours = (text,) if began or not settled else ()
-    with course.database.atomic():
+    with course.ground.database.atomic():
         course.note(step, ours, done=True)
 
 
 def _execute_alone(step: Collected, text: str, statement: Statement, course: Course) -> None:
     def attempt() -> None:
         # The half of a partition that is detached is all that a try before may have left.
-        if statement.detaches is None or not leftovers.detached(course.database, statement):
-            course.database.cursor().execute(text)
+        if statement.detaches is None or not leftovers.detached(course.ground.database, statement):
+            course.ground.database.cursor().execute(text)
 
     try:
         if statement.patient or statement.commits:
@@ -307,11 +245,11 @@ def _execute_alone(step: Collected, text: str, statement: Statement, course: Cou
         # The connection may be what was lost, or those it waited for are still in the way.
         half = "what is half made stays until the next run, which takes care of it"
         with suppress(psycopg2.Error, PeeweeException, FoundryError):
-            half = leftovers.clear(course.database, statement, course.report)
+            half = leftovers.clear(course.ground.database, statement, course.ground.report)
             if not half:
                 course.journal.forget([step.ordinal])
         if half:
-            course.report(half)
+            course.ground.report(half)
         raise
 
 
@@ -320,35 +258,13 @@ def _retried(
 ) -> T:
     def present() -> T:
         if transaction:
-            course.database.execute_sql(session.PRESENT)
+            course.ground.database.execute_sql(session.PRESENT)
         return attempt()
 
-    return retried(
-        present,
-        database=course.database,
-        target=course.target,
-        what=course.at(step),
-        wait=course.settings.wait,
-        report=course.report,
-        waits=lambda blockers: course.progress(course.what(step), waiting(blockers)),
-        transaction=transaction,
+    return course.ground.retried(
+        present, named=course.at(step), what=course.what(step), transaction=transaction
     )
-
-
-def _followed(what: str, course: Course) -> AbstractContextManager[None]:
-    return following(course.target, course.pid, progress=lambda seen: course.progress(what, seen))
 
 
 def _watched(step: Collected, course: Course) -> AbstractContextManager[None]:
-    return _watching(course.at(step), course.what(step), course)
-
-
-def _watching(named: str, what: str, course: Course) -> AbstractContextManager[None]:
-    return watching(
-        course.target,
-        course.pid,
-        what=named,
-        wait=course.settings.wait,
-        report=course.report,
-        progress=lambda seen: course.progress(what, seen),
-    )
+    return course.ground.watched(named=course.at(step), what=course.what(step))

@@ -11,13 +11,11 @@ from peewee import PeeweeException
 
 from foundry.errors import FoundryError, MigrationError
 from foundry.migrate import leftovers, lock
+from foundry.migrate.course import Course
 from foundry.migrate.failure import told
 from foundry.migrate.history import Noted
-from foundry.migrate.patience import retried
 from foundry.migrate.statements import CreatesIndex
-from foundry.migrate.stepwise import Course
 from foundry.migrate.undoing import Back, undone
-from foundry.migrate.watching import watching
 
 
 def take_back(course: Course) -> bool:
@@ -31,8 +29,8 @@ def take_back(course: Course) -> bool:
     if backs is None or not stand.keys() <= course.done:
         return False
     # Half of them undone, the others must not be taken for a start to go on from.
-    with course.database.atomic():
-        lock.require(course.database)
+    with course.ground.database.atomic():
+        lock.require(course.ground.database)
         course.journal.undo(stand)
     _undo(stand, backs, course)
     return True
@@ -43,7 +41,7 @@ def go_on(course: Course) -> None:
     left = {ordinal: one for ordinal, one in course.journal.read().items() if one.undoing}
     if not left:
         return
-    course.report(f'undoing "{course.file.name}", which an earlier run began')
+    course.ground.report(f'undoing "{course.file.name}", which an earlier run began')
     backs = undone({ordinal: one.statements for ordinal, one in left.items()})
     try:
         if backs is None:
@@ -51,7 +49,7 @@ def go_on(course: Course) -> None:
         _undo(left, backs, course)
     except (psycopg2.Error, PeeweeException, FoundryError) as error:
         course.journal.keep({o: one for o, one in course.journal.read().items() if one.undoing})
-        course.report(f'what "{course.file.name}" did stands: {told(error)}')
+        course.ground.report(f'what "{course.file.name}" did stands: {told(error)}')
 
 
 def _undo(stand: Mapping[int, Noted], backs: Mapping[int, Sequence[Back]], course: Course) -> None:
@@ -65,37 +63,26 @@ def _undo(stand: Mapping[int, Noted], backs: Mapping[int, Sequence[Back]], cours
                 # Dropped by half perhaps: then the next run builds it again.
                 left[ordinal] = replace(left[ordinal], done=False)
             # The connection may be what was lost: the marks stay then.
-            with suppress(psycopg2.Error, PeeweeException), course.database.atomic():
+            with suppress(psycopg2.Error, PeeweeException), course.ground.database.atomic():
                 course.journal.keep(left)
             raise
         del left[ordinal]
 
 
 def _undo_one(ordinal: int, texts: Sequence[Back], course: Course) -> None:
-    what = f'the way back of "{course.file.name}"'
-    for back in texts:
-        if isinstance(back, CreatesIndex):
-            with watching(
-                course.target,
-                course.pid,
-                what=what,
-                wait=course.settings.wait,
-                report=course.report,
-            ):
-                leftovers.drop(course.database, back)
+    ground, name = course.ground, course.file.name
+    named, what = f'the way back of "{name}"', f'undoing step {ordinal} of "{name}"'
 
     def attempt() -> None:
-        lock.require(course.database)
+        lock.require(ground.database)
         for back in texts:
             if isinstance(back, str):
-                course.database.cursor().execute(back)
+                ground.database.cursor().execute(back)
         course.journal.forget([ordinal])
 
-    retried(
-        attempt,
-        database=course.database,
-        target=course.target,
-        what=what,
-        wait=course.settings.wait,
-        report=course.report,
-    )
+    with ground.shown(what):
+        for back in texts:
+            if isinstance(back, CreatesIndex):
+                with ground.watched(named=named, what=what):
+                    leftovers.drop(ground.database, back)
+        ground.retried(attempt, named=named, what=what)

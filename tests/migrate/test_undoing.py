@@ -14,7 +14,7 @@ from foundry.database import Target
 from foundry.errors import LockTimeout, MigrationError
 from foundry.migrate import Runner
 from foundry.migrate.collecting import Collected
-from foundry.migrate.stepwise import Course
+from foundry.migrate.course import Course
 
 FAILS = "SELECT 1 / n FROM nowhere"
 INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 't'::regclass"

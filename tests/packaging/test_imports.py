@@ -57,6 +57,7 @@ LEVELS = (
     {"watching"},
     {"patience", "limits", "showing", "reach"},
     {"collecting"},
+    {"course"},
     {"stepwise"},
     {"takeback"},
     {"execution"},
