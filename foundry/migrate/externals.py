@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from peewee import Database
 
@@ -19,6 +21,16 @@ _INVALID = """
 SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index AS i
 WHERE i.indexrelid = to_regclass(%s) AND NOT i.indisvalid
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How statements are run where others are at work meanwhile."""
+
+    briefly: Callable[[Callable[[], None]], None]
+    """Calls what needs strong locks in a transaction, again until it has them."""
+    patiently: Callable[[], AbstractContextManager[None]]
+    """Watches over a statement that nobody waits behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +96,15 @@ def statements(progress: Progress) -> tuple[str, ...]:
 
 
 def bring_forward(
-    database: Database, external: External, *, report: Callable[[str], None]
+    database: Database,
+    external: External,
+    *,
+    report: Callable[[str], None],
+    ways: Ways | None = None,
 ) -> Progress:
     """Run the package's steps this database has not had; the caller holds the lock.
+
+    Without `ways` nobody else uses the database.
 
     Refused when the tables are newer than the package. An index that a killed build left
     INVALID is built again, also when no step is missing.
@@ -95,13 +113,13 @@ def bring_forward(
     refuse_newer(before)
     if before.known is None:
         return before
-    steps = external.migrations()
+    steps, ways = external.migrations(), ways or _alone(database)
     if not any(_exists(database, table) for table in external.tables):
-        _create(database, steps)
+        ways.briefly(lambda: _create(database, steps))
     else:
         for statements in steps[before.done :]:
-            _upgrade(database, statements)
-        _mend(database, steps)
+            _upgrade(database, statements, ways)
+        _mend(database, steps, ways)
     after = progress(database, external)
     if after.pending:
         raise MigrationError(
@@ -113,39 +131,49 @@ def bring_forward(
     return after
 
 
+def _alone(database: Database) -> Ways:
+    def briefly(attempt: Callable[[], None]) -> None:
+        with database.atomic():
+            attempt()
+
+    return Ways(briefly=briefly, patiently=nullcontext)
+
+
 def _create(database: Database, steps: Sequence[Sequence[str]]) -> None:
     # Nothing else can use tables that do not exist yet, so plain indexes will do, and
     # one transaction leaves all of them or none.
-    with database.atomic():
-        for statements in steps:
-            for statement in statements:
-                _execute(database, _CONCURRENTLY.sub(r"\1 IF NOT EXISTS \2", statement))
-
-
-def _upgrade(database: Database, statements: Sequence[str]) -> None:
-    if any(_CONCURRENTLY.match(statement) for statement in statements):
+    for statements in steps:
         for statement in statements:
-            _build(database, statement)
+            _execute(database, _CONCURRENTLY.sub(r"\1 IF NOT EXISTS \2", statement))
+
+
+def _upgrade(database: Database, statements: Sequence[str], ways: Ways) -> None:
+    if not any(_CONCURRENTLY.match(statement) for statement in statements):
+        ways.briefly(lambda: _execute(database, *statements))
         return
-    with database.atomic():
-        for statement in statements:
-            _execute(database, statement)
+    for statement in statements:
+        if _CONCURRENTLY.match(statement):
+            _build(database, statement, ways)
+        else:
+            ways.briefly(partial(_execute, database, statement))
 
 
-def _mend(database: Database, steps: Sequence[Sequence[str]]) -> None:
+def _mend(database: Database, steps: Sequence[Sequence[str]], ways: Ways) -> None:
     for statements in steps:
         for statement in statements:
             match = _CONCURRENTLY.match(statement)
             if match and _invalid(database, match.group(2)):
-                _build(database, statement)
+                _build(database, statement, ways)
 
 
-def _build(database: Database, statement: str) -> None:
+def _build(database: Database, statement: str, ways: Ways) -> None:
     match = _CONCURRENTLY.match(statement)
     # IF NOT EXISTS would accept an index that a killed build left behind INVALID.
     if match and (invalid := _invalid(database, match.group(2))):
-        database.execute_sql(f"DROP INDEX CONCURRENTLY {invalid}")
-    _execute(database, statement)
+        with ways.patiently():
+            database.execute_sql(f"DROP INDEX CONCURRENTLY {invalid}")
+    with ways.patiently():
+        _execute(database, statement)
     if match and _invalid(database, match.group(2)):
         raise MigrationError(f'index "{match.group(2)}" could not be built: run up again')
 
@@ -160,5 +188,6 @@ def _exists(database: Database, table: str) -> bool:
     return database.execute_sql("SELECT to_regclass(%s)", (table,)).fetchone()[0] is not None
 
 
-def _execute(database: Database, statement: str) -> None:
-    database.execute_sql(statement.replace("%", "%%"), ())
+def _execute(database: Database, *statements: str) -> None:
+    for statement in statements:
+        database.execute_sql(statement.replace("%", "%%"), ())

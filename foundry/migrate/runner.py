@@ -346,8 +346,20 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
 
     def _bring_forward(self) -> tuple[externals.Progress, ...]:
         return tuple(
-            externals.bring_forward(self.database, e, report=self.report)
+            externals.bring_forward(
+                self.database,
+                e,
+                report=self.report,
+                ways=self._ways(f"upgrading the {e.name} tables"),
+            )
             for e in self.settings.externals
+        )
+
+    def _ways(self, what: str) -> externals.Ways:
+        ground = self._ground()
+        return externals.Ways(
+            briefly=lambda attempt: ground.retried(attempt, named=what, what=what),
+            patiently=lambda: ground.watched(named=what, what=what),
         )
 
     def _apply(self, file: MigrationFile, work: Work | None, *, late: Collection[str]) -> Done:

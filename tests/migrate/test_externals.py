@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.migrations import rows, tables, url_of
+from support.sessions import holding, pid_of, ran, session
 
 from foundry.database import Database, Target, connect, resolve
 from foundry.errors import Refused
@@ -117,6 +120,35 @@ def test_the_tables_of_2_0_0_are_upgraded_and_keep_their_rows(old: Database, emp
         assert [("t",)] == rows(empty, f"SELECT thread_id FROM {table}")
     assert [("",)] == rows(empty, "SELECT task_path FROM checkpoint_writes")
     assert [] == rows(empty, "SELECT FROM pg_index WHERE NOT indisvalid")
+
+
+def test_nobody_waits_long_behind_an_upgrade_that_waits(old: Database, empty: Target) -> None:
+    """It tries again until the table is free, and says who has it."""
+    longest, over, lines = [0.0], threading.Event(), list[str]()
+
+    def read() -> None:
+        with session(empty) as conn:
+            while not over.is_set():
+                started = time.monotonic()
+                ran(conn, "SELECT FROM checkpoint_writes")
+                longest[0] = max(longest[0], time.monotonic() - started)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with holding(empty, "SELECT FROM checkpoint_writes") as holder:
+            pid = pid_of(holder)
+            freed = threading.Timer(3, ran, (holder, "COMMIT"))
+            freed.start()
+            with Runner.opened(empty, load().settings, report=lines.append) as runner:
+                runner.up("0001_conversations")
+            freed.join()
+    finally:
+        over.set()
+        reader.join()
+    assert longest[0] < 0.8
+    assert LATEST == LANGGRAPH.version(old)
+    assert any(f"upgrading the langgraph tables waits for server process {pid}" in x for x in lines)
 
 
 def test_an_index_that_a_killed_upgrade_left_invalid_is_built_again(
