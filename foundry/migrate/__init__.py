@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foundry.database import Target
+    from foundry.migrate.outcome import Outcome
     from foundry.migrate.project import Project, load, packaged
-    from foundry.migrate.runner import Outcome, Runner
+    from foundry.migrate.runner import Runner
     from foundry.migrate.settings import Settings
     from foundry.migrate.verify import Check, Level
 
@@ -19,7 +20,7 @@ __all__ = ["Check", "Level", "Outcome", "Project", "Runner", "Settings", "load",
 _HOMES = {
     "Check": "verify",
     "Level": "verify",
-    "Outcome": "runner",
+    "Outcome": "outcome",
     "Project": "project",
     "Runner": "runner",
     "Settings": "settings",

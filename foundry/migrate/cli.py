@@ -17,9 +17,10 @@ from foundry.database import Target, create_database, resolve
 from foundry.errors import DeclarationError, FoundryError, HistoryConflict
 from foundry.migrate import difference, printing, proposal, render
 from foundry.migrate.externals import statements
+from foundry.migrate.outcome import Outcome
 from foundry.migrate.project import Project, load
 from foundry.migrate.proposal import Proposal, Written
-from foundry.migrate.runner import Outcome, Runner
+from foundry.migrate.runner import Runner
 from foundry.migrate.settings import LONGEST
 from foundry.migrate.showing import shown
 from foundry.migrate.survey import survey

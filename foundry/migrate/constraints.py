@@ -10,15 +10,10 @@ import psycopg2
 from peewee import PostgresqlDatabase
 
 from foundry.errors import MigrationError
+from foundry.migrate import queries
 from foundry.migrate.spelling import path, quote
 from foundry.migrate.tokens import Name, Reader, listed, tokens
 
-_FOUND = """
-SELECT pg_catalog.pg_get_constraintdef(c.oid), c.convalidated, i.relname
-FROM pg_catalog.pg_constraint AS c
-LEFT JOIN pg_catalog.pg_class AS i ON i.oid = c.conindid
-WHERE c.conrelid = pg_catalog.to_regclass(%(table)s) AND c.conname = %(name)s
-"""
 _NOT_VALID = " NOT VALID"
 
 
@@ -73,7 +68,7 @@ def rest_of(database: PostgresqlDatabase, made: AddsConstraint) -> str | None:
     In a transaction. MigrationError where another constraint of the table has its name.
     """
     values = {"table": made.relation, "name": made.name}
-    found = _rows(database, _FOUND, values)
+    found = _rows(database, queries.text("standing_constraint"), values)
     if not found:
         return None
     there, valid, index = found[0]
@@ -109,7 +104,13 @@ def _wanted(database: PostgresqlDatabase, made: AddsConstraint) -> str:
             cursor.execute(f"CREATE {kind} {copy} AS TABLE {made.relation} WITH NO DATA")
             # Not by its own name, which an index would have twice.
             cursor.execute(f"ALTER TABLE {copy} ADD CONSTRAINT {name}_c {made.definition}")
-            return str(_rows(database, _FOUND, {"table": copy, "name": f"{name}_c"})[0][0])
+            return str(
+                _rows(
+                    database,
+                    queries.text("standing_constraint"),
+                    {"table": copy, "name": f"{name}_c"},
+                )[0][0]
+            )
         except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError):
             return ""  # then it is none that could be there
         finally:

@@ -12,15 +12,11 @@ from peewee import Database
 
 from foundry.declare import External
 from foundry.errors import MigrationError, Refused
+from foundry.migrate import queries
 
 _CONCURRENTLY = re.compile(
     r"^\s*(CREATE\s+(?:UNIQUE\s+)?INDEX)\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.I
 )
-
-_INVALID = """
-SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index AS i
-WHERE i.indexrelid = to_regclass(%s) AND NOT i.indisvalid
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +176,7 @@ def _build(database: Database, statement: str, ways: Ways) -> None:
 
 def _invalid(database: Database, index: str) -> str | None:
     """Return the index's name, quoted as need be, when it is there and INVALID."""
-    row = database.execute_sql(_INVALID, (index,)).fetchone()
+    row = database.execute_sql(queries.text("invalid_index"), (index,)).fetchone()
     return str(row[0]) if row else None
 
 

@@ -24,6 +24,7 @@ from peewee import (
 )
 
 from foundry.errors import HistoryConflict, MigrationError
+from foundry.migrate import queries
 from foundry.migrate.files import MigrationFile, number_of
 from foundry.migrate.spelling import quote
 
@@ -70,20 +71,6 @@ class Standing:
     """Requirements that are not met, of one that is not applied."""
 
 
-_PLACE = """
-SELECT coalesce(
-    (SELECT n.nspname FROM pg_catalog.pg_class AS c
-     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.oid = pg_catalog.to_regclass(%(quoted)s)),
-    pg_catalog.current_schema())
-"""
-
-_COLUMNS = """
-SELECT ARRAY(
-    SELECT attname::text FROM pg_catalog.pg_attribute
-    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
-FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass(%(quoted)s)
-"""
 _APPLIED_HAS = {"id", "name", "applied"}
 _STEP_HAS = {"name", "step", "digest", "note"}
 
@@ -98,7 +85,7 @@ def namespace(database: Database, table: str) -> str:
         raise MigrationError(f'"{table}" is too long for a history table: at most 58 bytes')
     quoted = {"quoted": quote(table)}
     _refuse_shape(database, quoted["quoted"], _APPLIED_HAS)
-    place = database.execute_sql(_PLACE, quoted).fetchone()[0]
+    place = database.execute_sql(queries.text("history_place"), quoted).fetchone()[0]
     if place is None:
         raise MigrationError("search_path names no schema that exists: create one, or change it")
     _refuse_shape(database, f"{quote(place)}.{quote(f'{table}_step')}", _STEP_HAS)
@@ -106,7 +93,9 @@ def namespace(database: Database, table: str) -> str:
 
 
 def _refuse_shape(database: Database, name: str, wanted: set[str]) -> None:
-    for (columns,) in database.execute_sql(_COLUMNS, {"quoted": name}).fetchall():
+    for (columns,) in database.execute_sql(
+        queries.text("table_columns"), {"quoted": name}
+    ).fetchall():
         if set(columns) != wanted:
             raise MigrationError(f"{name} is a table of somebody else: name another with --table")
 

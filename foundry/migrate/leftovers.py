@@ -13,52 +13,10 @@ from peewee import PostgresqlDatabase
 from psycopg2 import sql
 
 from foundry.errors import MigrationError
+from foundry.migrate import queries
 from foundry.migrate.spelling import path
 from foundry.migrate.statements import CreatesIndex, Detaches, DropsIndex, Reindexes, Statement
 from foundry.migrate.tokens import Reader, tokens
-
-_INDEX = """
-SELECT c.oid, i.indisvalid, i.indisunique,
-       pg_catalog.pg_get_indexdef(c.oid), c.oid::pg_catalog.regclass::text,
-       i.indrelid = t.oid,
-       EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index AS p
-               WHERE p.datname = pg_catalog.current_database()
-                 -- Who may not see what another role builds sees that it holds the table.
-                 AND (p.index_relid = c.oid OR p.index_relid IS NULL AND EXISTS (
-                     SELECT FROM pg_catalog.pg_locks AS l
-                     WHERE l.pid = p.pid AND l.relation = t.oid AND l.granted
-                       AND l.mode = 'ShareUpdateExclusiveLock')))
-FROM pg_catalog.pg_class AS t
-JOIN pg_catalog.pg_class AS c ON c.relnamespace = t.relnamespace AND c.relname = %(name)s
-JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
-WHERE t.oid = pg_catalog.to_regclass(%(table)s)
-"""
-_DEFINITION = """
-SELECT i.indisunique, pg_catalog.pg_get_indexdef(i.indexrelid)
-FROM pg_catalog.pg_index AS i
-WHERE i.indrelid = pg_catalog.to_regclass(%(table)s)
-"""
-# What REINDEX CONCURRENTLY builds beside the old one, and leaves beside the new one.
-_REBUILT = """
-SELECT c.oid::pg_catalog.regclass::text
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
-LEFT JOIN pg_catalog.pg_class AS owner ON t.relkind = 't' AND owner.reltoastrelid = t.oid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = coalesce(owner.relnamespace, t.relnamespace)
-WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'
-  AND CASE %(kind)s
-      WHEN 'index' THEN t.oid = (SELECT o.indrelid FROM pg_catalog.pg_index AS o
-                                 WHERE o.indexrelid = pg_catalog.to_regclass(%(name)s))
-      WHEN 'table' THEN coalesce(owner.oid, t.oid) = pg_catalog.to_regclass(%(name)s)
-      WHEN 'schema' THEN n.nspname = %(namespace)s
-      ELSE true END
-"""
-_DETACHING = """
-SELECT i.inhdetachpending FROM pg_catalog.pg_inherits AS i
-WHERE i.inhrelid = pg_catalog.to_regclass(%(partition)s)
-  AND i.inhparent = pg_catalog.to_regclass(%(table)s)
-"""
 
 
 def settled(
@@ -119,8 +77,7 @@ def _finish(database: PostgresqlDatabase, made: Detaches) -> None:
 
 def _valid(database: PostgresqlDatabase, dropped: DropsIndex) -> bool | None:
     """Return whether an index is valid; None when it is not there."""
-    query = "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)"
-    row = database.execute_sql(query, (path(dropped.name),)).fetchone()
+    row = database.execute_sql(queries.text("index_valid"), (path(dropped.name),)).fetchone()
     return None if row is None else bool(row[0])
 
 
@@ -161,7 +118,7 @@ def _index_settled(
 
 def _found(database: PostgresqlDatabase, made: CreatesIndex) -> Any:
     values = {"name": made.name, "table": path(made.table)}
-    return database.execute_sql(_INDEX, values).fetchone()
+    return database.execute_sql(queries.text("made_index"), values).fetchone()
 
 
 def _wanted(database: PostgresqlDatabase, text: str, made: CreatesIndex) -> tuple[bool, str] | None:
@@ -186,7 +143,7 @@ def _wanted(database: PostgresqlDatabase, text: str, made: CreatesIndex) -> tupl
             cursor.execute(
                 sql.SQL("CREATE {}INDEX ON {} ").format(unique, copy).as_string(cursor) + body
             )
-            cursor.execute(_DEFINITION, {"table": copy.as_string(cursor)})
+            cursor.execute(queries.text("copied_index"), {"table": copy.as_string(cursor)})
             is_unique, definition = cursor.fetchone()
         except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError):
             return None
@@ -213,7 +170,7 @@ def _clear_rebuilt(
         "name": path(made.name),
         "namespace": "".join(made.name[-1:]),
     }
-    found = database.execute_sql(_REBUILT, values).fetchall()
+    found = database.execute_sql(queries.text("rebuilt_indexes"), values).fetchall()
     for (printed,) in found:
         _drop(database, printed, report)
 
@@ -221,7 +178,7 @@ def _clear_rebuilt(
 def _pending(database: PostgresqlDatabase, made: Detaches) -> bool | None:
     """Return whether it is detached by half; None when it is no partition of the table."""
     values = {"table": path(made.table), "partition": path(made.partition)}
-    row = database.execute_sql(_DETACHING, values).fetchone()
+    row = database.execute_sql(queries.text("detaching"), values).fetchone()
     return None if row is None else bool(row[0])
 
 

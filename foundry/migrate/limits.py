@@ -10,6 +10,7 @@ from typing import Any
 from peewee import PostgresqlDatabase
 
 from foundry.errors import MigrationError
+from foundry.migrate import queries
 from foundry.migrate.blockers import masked
 from foundry.migrate.handed import Migrator
 from foundry.migrate.instant import is_instant, is_instant_operation
@@ -23,21 +24,6 @@ LIMIT = 30.0
 _TIMEOUT = "lock_timeout"
 _CANCELED = "57014"
 _SHOWN = 100
-
-# What only changes rows waits for whoever holds those, and only writers of its own rows wait for
-# it meanwhile; unless it has locks of tables already. A file may have set lock_timeout: what
-# retried() chose is put back before each statement.
-_SETTLED = """
-SELECT extract(epoch FROM pg_catalog.current_setting('statement_timeout')::interval)::float8,
-    pg_catalog.set_config('lock_timeout', coalesce(
-        nullif(pg_catalog.current_setting(CASE WHEN %s AND NOT EXISTS (
-            SELECT FROM pg_catalog.pg_locks
-            WHERE pid = pg_catalog.pg_backend_pid() AND granted AND locktype = 'relation'
-              AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-                           'AccessExclusiveLock'))
-            THEN 'foundry.row_timeout' ELSE 'foundry.lock_timeout' END, true), ''),
-        pg_catalog.current_setting('lock_timeout')), true)
-"""
 
 
 class Limited(Migrator):
@@ -135,7 +121,7 @@ def settled(database: PostgresqlDatabase, *, rows: bool) -> float:
 
     `rows` says that it only changes rows. Returns the statement_timeout in seconds, 0 for none.
     """
-    return float(database.execute_sql(_SETTLED, (rows,)).fetchone()[0])
+    return float(database.execute_sql(queries.text("settled_timeouts"), (rows,)).fetchone()[0])
 
 
 @contextmanager

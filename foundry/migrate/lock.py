@@ -10,28 +10,12 @@ from contextlib import contextmanager, suppress
 from peewee import Database, DatabaseError, InterfaceError
 
 from foundry.errors import LockTimeout, MigrationError
+from foundry.migrate import queries
 
 # Any constant will do as long as every version of foundry has the same one. Advisory
 # locks belong to a database, so runs on two databases do not meet.
 KEY = 0x666F756E647279
 _POLL = 0.1
-
-_HOLDER = """
-SELECT a.pid, a.application_name
-FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND (l.classid::bigint << 32 | l.objid::bigint) = %s
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-"""
-
-
-_OURS = """
-SELECT EXISTS (
-    SELECT FROM pg_catalog.pg_locks
-    WHERE locktype = 'advisory' AND granted AND objsubid = 1
-      AND pid = pg_catalog.pg_backend_pid()
-      AND (classid::bigint << 32 | objid::bigint) = %s)
-"""
 
 
 @contextmanager
@@ -44,7 +28,7 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
     deadline = time.monotonic() + wait
     reported = False
     while not _try(database):
-        row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+        row = database.execute_sql(queries.text("lock_holder"), (KEY,)).fetchone()
         who = f' (server process {row[0]}, application "{row[1]}")' if row else ""
         if time.monotonic() >= deadline:
             raise LockTimeout(
@@ -65,13 +49,13 @@ def held(database: Database, *, wait: float, report: Callable[[str], None]) -> I
 
 def holder(database: Database) -> int | None:
     """Return the server process of the run that is going on."""
-    row = database.execute_sql(_HOLDER, (KEY,)).fetchone()
+    row = database.execute_sql(queries.text("lock_holder"), (KEY,)).fetchone()
     return row[0] if row else None
 
 
 def require(database: Database) -> None:
     """Raise MigrationError when the lock is no longer held: DISCARD ALL gives it away."""
-    if not database.execute_sql(_OURS, (KEY,)).fetchone()[0]:
+    if not database.execute_sql(queries.text("lock_ours"), (KEY,)).fetchone()[0]:
         raise MigrationError(
             "the migration lock was lost, another run may be at work: take DISCARD ALL and "
             "pg_advisory_unlock_all out of the files, and run up again"

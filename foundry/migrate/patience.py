@@ -36,20 +36,6 @@ _AGAIN = 5.0
 _SHORTEST, _LONGEST, _GROWTH = 0.15, 2.0, 1.5
 _CONNECTED = 2.0
 
-# The two of ours are for what settled() sets before each statement.
-_BEGUN = """
-SELECT pg_catalog.set_config('lock_timeout', %(lock)s, true),
-    pg_catalog.set_config('foundry.lock_timeout', %(lock)s, true),
-    pg_catalog.set_config('foundry.row_timeout', %(row)s, true),
-    pg_catalog.pg_current_xact_id()::text
-"""
-_STATUS = "SELECT pg_catalog.pg_xact_status(%s::xid8)"
-# A waiting session has autovacuum cancelled after deadlock_timeout, never before.
-_PAST_DEADLOCK_TIMEOUT = """
-SELECT pg_catalog.set_config('lock_timeout', (500 + 1000 * extract(epoch FROM
-    pg_catalog.current_setting('deadlock_timeout')::interval))::int::text, true)
-"""
-
 
 def retried(
     attempt: Callable[[], T],
@@ -117,7 +103,11 @@ def _attempted(
 ) -> T:
     with database.atomic():
         lock, row = (str(round(min(max(0.001, s) * 1000, 2**31 - 1))) for s in timeouts)
-        began.append(database.execute_sql(_BEGUN, {"lock": lock, "row": row}).fetchone()[-1])
+        began.append(
+            database.execute_sql(
+                queries.text("attempt_begun"), {"lock": lock, "row": row}
+            ).fetchone()[-1]
+        )
         return attempt()
 
 
@@ -140,7 +130,9 @@ def _written(lock_timeout: float) -> str:
 
 def _committed(database: PostgresqlDatabase, began: list[str]) -> bool:
     """True when the attempt ended the transaction it was called in: it cannot be repeated."""
-    status = [database.execute_sql(_STATUS, (xid,)).fetchone()[0] for xid in began]
+    status = [
+        database.execute_sql(queries.text("attempt_status"), (xid,)).fetchone()[0] for xid in began
+    ]
     return "committed" in status
 
 
@@ -155,7 +147,7 @@ def _dislodge(database: PostgresqlDatabase, blockers: tuple[Blocker, ...]) -> No
         return
     # What fails here, for want of a privilege say, is no worse than before.
     with suppress(PeeweeException, psycopg2.Error), database.atomic():
-        database.execute_sql(_PAST_DEADLOCK_TIMEOUT)
+        database.execute_sql(queries.text("past_deadlock_timeout"))
         held = database.execute_sql(queries.text("vacuumed_tables"), {"pids": pids}).fetchall()
         lock = sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE")
         for namespace, name in held:

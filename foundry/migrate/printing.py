@@ -15,9 +15,9 @@ from foundry.migrate import difference
 from foundry.migrate.difference import Detail, Entry
 from foundry.migrate.hazards import file_locks, file_losses, longest, warnings
 from foundry.migrate.history import State
+from foundry.migrate.outcome import Outcome
 from foundry.migrate.proposal import Proposal, Written
 from foundry.migrate.rules import Context
-from foundry.migrate.runner import Outcome
 from foundry.migrate.steps import Plan, Stage, Step
 from foundry.migrate.survey import Survey
 from foundry.migrate.verify import Check, Level, Relation

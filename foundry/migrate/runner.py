@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from peewee import PostgresqlDatabase, ProgrammingError
 from playhouse import migrations as playhouse
@@ -22,6 +21,7 @@ from foundry.migrate.execution import Work, execute, load
 from foundry.migrate.files import MigrationFile, listed, refuse_twins
 from foundry.migrate.history import Standing, State
 from foundry.migrate.interrupt import cancelling
+from foundry.migrate.outcome import Done, Outcome
 from foundry.migrate.pooling import require_direct
 from foundry.migrate.preflight import group_of, refuse_rows
 from foundry.migrate.reach import reached
@@ -35,23 +35,6 @@ from foundry.migrate.watching import sqlstate
 T = TypeVar("T")
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """One file that was applied, reverted or recorded, and how long it took."""
-
-    name: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run did and what it left waiting."""
-
-    done: tuple[Done, ...] = ()
-    externals: tuple[externals.Progress, ...] = ()
-    waiting: tuple[Standing, ...] = ()
 
 
 class _Direct(PostgresqlDatabase):
@@ -276,8 +259,25 @@ class Runner(playhouse.Runner):  # type: ignore[misc]
             self._refuse_rows(standing, plan)
         return plan
 
+    # What playhouse's runner has besides: it would neither lock, nor keep digests, nor tell files
+    # that wait from those that are due.
+
     def _run(self, name: str, module: object, direction: str, fake: bool = False) -> None:
         raise MigrationError(f'"{name}" is not run this way: use up(), down() or fake()')
+
+    def migrations(self) -> NoReturn:
+        raise MigrationError("files are not listed this way: use standings()")
+
+    def applied(self) -> NoReturn:
+        raise MigrationError("what is applied is not asked for this way: use standings()")
+
+    def status(self) -> NoReturn:
+        raise MigrationError("there is no status() here: use standings(), pending() or begun()")
+
+    def create(self, name: str = "", body: str | None = None) -> NoReturn:
+        raise MigrationError(
+            "no file is made this way: use python -m foundry.migrate generate NAME (--empty)"
+        )
 
     def _refuse_rows(self, standing: Standing, plan: Sequence[Standing]) -> None:
         refuse_rows(self.database, group_of(standing.file, [s.file for s in plan]))

@@ -30,12 +30,6 @@ _LAST_WORD = 5.0
 _CONNECT = 5
 _CANCELED, _TIMED_OUT = "57014", "55P03"
 
-# Only while it still waits: a statement that has its lock by now is left to go on.
-_CANCEL = """
-SELECT pg_catalog.pg_cancel_backend(%(pid)s)
-WHERE pg_catalog.cardinality(pg_catalog.pg_blocking_pids(%(pid)s)) > 0
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -239,6 +233,6 @@ class _Watched:
     def _cancel(self, cursor: Cursor, found: tuple[Blocker, ...]) -> None:
         # Before it happens: the block may see the error before this thread the answer.
         before, self.cancelled = self.cancelled, found
-        cursor.execute(_CANCEL, {"pid": self.pid})
+        cursor.execute(queries.text("cancel_waiting"), {"pid": self.pid})
         if cursor.fetchone() != (True,):
             self.cancelled = before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,28 @@ def test_what_a_file_did_to_its_session_is_not_in_the_way_of_its_row(
     with server.role() as name:
         write(directory, "0001_a", f"CREATE TABLE a (); SET SESSION AUTHORIZATION {name}")
         assert ("0001_a",) == up(empty, directory)
+
+
+@pytest.mark.parametrize(
+    ("call", "instead"),
+    [
+        (lambda r: r.status(), "use standings"),
+        (lambda r: r.applied(), "use standings"),
+        (lambda r: r.migrations(), "use standings"),
+        (lambda r: r.create("b"), "generate NAME"),
+    ],
+)
+def test_what_the_runner_below_has_besides_says_what_to_use(
+    empty: Target, directory: Path, call: Callable[[Runner], object], instead: str
+) -> None:
+    """Its status knows no file that waits or was edited, and its new file no head."""
+    table(directory, "0001_a", "a")
+    with (
+        Runner.opened(empty, settings(directory)) as runner,
+        pytest.raises(MigrationError, match=instead),
+    ):
+        call(runner)
+    assert ["0001_a.py"] == [path.name for path in directory.iterdir()]
 
 
 def test_the_runner_that_this_one_is_made_from_runs_nothing(empty: Target, directory: Path) -> None:

@@ -53,7 +53,7 @@ LEVELS = (
     {"assemble"},
     {"catalog"},
     {"handed", "failure", "history", "lock", "externals", "batches", "blockers", "leftovers"},
-    {"constraints", "session", "offending"},
+    {"constraints", "session", "offending", "outcome"},
     {"watching"},
     {"patience", "limits", "showing", "reach"},
     {"collecting"},
