@@ -13,7 +13,7 @@ from peewee import PostgresqlDatabase
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from foundry.errors import FoundryError, HistoryConflict, LockTimeout, MigrationError
-from foundry.migrate import lock, session, stepwise, takeback
+from foundry.migrate import leftovers, lock, session, stepwise, takeback
 from foundry.migrate.collecting import Collected, collect
 from foundry.migrate.course import Course, Ground
 from foundry.migrate.failure import apart, told
@@ -220,6 +220,8 @@ def _afterwards(reason: BaseException, work: Work, course: Course) -> str:
 def _half(ordinal: int, step: Noted) -> str:
     if any(read(text).commits for text in step.statements):
         return f", but for what its step {ordinal} has committed"
+    if any(leftovers.unknown(read(text)) for text in step.statements):
+        return f", but whether its step {ordinal} was done before is not known"
     return ", but for what is half made"
 
 

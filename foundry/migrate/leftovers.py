@@ -15,7 +15,14 @@ from psycopg2 import sql
 from foundry.errors import MigrationError
 from foundry.migrate import queries
 from foundry.migrate.spelling import path
-from foundry.migrate.statements import CreatesIndex, Detaches, DropsIndex, Reindexes, Statement
+from foundry.migrate.statements import (
+    CreatesIndex,
+    Detaches,
+    DropsIndex,
+    Outside,
+    Reindexes,
+    Statement,
+)
 from foundry.migrate.tokens import Reader, tokens
 
 
@@ -40,7 +47,30 @@ def settled(
         _clear_rebuilt(database, statement.reindexes, report)
     if statement.detaches is not None and began:
         return _pending(database, statement.detaches) is None
+    if statement.outside is not None and began:
+        return _outside_settled(database, statement.outside, report)
     return False
+
+
+def unknown(statement: Statement) -> bool:
+    """True for what leaves nothing by which it could be told whether it was done."""
+    told = (statement.creates_index, statement.drops_index, statement.reindexes, statement.detaches)
+    return not (statement.transactional or statement.commits or statement.patient or any(told))
+
+
+def _outside_settled(
+    database: PostgresqlDatabase, outside: Outside, report: Callable[[str], None]
+) -> bool:
+    values = {"kind": outside.kind, "name": outside.name}
+    (there,) = database.execute_sql(queries.text("named_outside"), values).fetchone()
+    if there is not outside.there:
+        return False
+    state, who = ("there", "made") if there else ("gone", "ended")
+    report(
+        f'{outside.kind} "{outside.name}" is {state}: it is taken for what the run that was cut '
+        f"short {who}, and not compared with the step"
+    )
+    return True
 
 
 def clear(database: PostgresqlDatabase, statement: Statement, report: Callable[[str], None]) -> str:

@@ -49,6 +49,17 @@ class Detaches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What makes or ends something that no transaction of this database holds."""
+
+    kind: str
+    """database, tablespace, subscription or prepared transaction."""
+    name: str
+    there: bool
+    """Whether it is there when the statement has come to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """One text of a migration.
 
@@ -74,6 +85,7 @@ class Statement:
     drops_index: DropsIndex | None = None
     reindexes: Reindexes | None = None
     detaches: Detaches | None = None
+    outside: Outside | None = None
     update: Update | None = None
     """Of an UPDATE without WITH."""
 
@@ -136,12 +148,11 @@ def _read_one(sql: str, part: Sequence[Token]) -> Statement:
 
 
 def _create(r: Reader) -> Statement:
-    if r.one_of("database", "tablespace"):
-        return _ALONE
-    if r.take("subscription"):
-        given = _with(r)
+    if kind := r.one_of("database", "tablespace", "subscription"):
+        made = Outside(kind=kind, name="".join(r.name()[-1:]), there=True)
+        given = _with(r) if kind == "subscription" else {}
         slot = given.get("create_slot", True) and given.get("connect", True)
-        return Statement(transactional=not slot)
+        return Statement(transactional=not slot, outside=made)
     unique = r.take("unique")
     if not r.take("index", "concurrently"):
         return _PLAIN
@@ -149,8 +160,8 @@ def _create(r: Reader) -> Statement:
     name = None if r.take("on") else (r.name() or ("",))[-1]
     if name is not None and not r.take("on"):
         return _PLAIN  # the server will say so
-    made = CreatesIndex(name=name, table=r.relation(), unique=unique, if_not_exists=spared)
-    return Statement(transactional=False, patient=True, creates_index=made)
+    index = CreatesIndex(name=name, table=r.relation(), unique=unique, if_not_exists=spared)
+    return Statement(transactional=False, patient=True, creates_index=index)
 
 
 def _with(r: Reader) -> dict[str, bool]:
@@ -161,8 +172,10 @@ def _with(r: Reader) -> dict[str, bool]:
 
 
 def _drop(r: Reader) -> Statement:
-    if r.one_of("database", "tablespace", "subscription"):
-        return _ALONE
+    if kind := r.one_of("database", "tablespace", "subscription"):
+        r.take("if", "exists")
+        gone = Outside(kind=kind, name="".join(r.name()[-1:]), there=False)
+        return Statement(transactional=False, outside=gone)
     if not r.take("index", "concurrently"):
         return _PLAIN
     r.take("if", "exists")
@@ -234,7 +247,12 @@ def _discard(r: Reader) -> Statement:
 
 
 def _ending(r: Reader) -> Statement:
-    return _ALONE if r.take("prepared") else _CONTROL
+    if not r.take("prepared"):
+        return _CONTROL
+    given = r.peek()
+    name = inside(given) if given is not None and given.kind == "string" else ""
+    ended = Outside(kind="prepared transaction", name=name, there=False)
+    return Statement(transactional=False, outside=ended)
 
 
 def _prepare(r: Reader) -> Statement:

@@ -222,14 +222,16 @@ def _alone(
         if not settled:
             with course.ground.database.atomic():
                 course.note(step, (text,), done=False)
-            _execute_alone(step, text, statement, course)
+            _execute_alone(step, text, statement, course, began=began)
     # What another tool made is not undone.
     ours = (text,) if began or not settled else ()
     with course.ground.database.atomic():
         course.note(step, ours, done=True)
 
 
-def _execute_alone(step: Collected, text: str, statement: Statement, course: Course) -> None:
+def _execute_alone(
+    step: Collected, text: str, statement: Statement, course: Course, *, began: bool
+) -> None:
     def attempt() -> None:
         # The half of a partition that is detached is all that a try before may have left.
         if statement.detaches is None or not leftovers.detached(course.ground.database, statement):
@@ -246,11 +248,20 @@ def _execute_alone(step: Collected, text: str, statement: Statement, course: Cou
         half = "what is half made stays until the next run, which takes care of it"
         with suppress(psycopg2.Error, PeeweeException, FoundryError):
             half = leftovers.clear(course.ground.database, statement, course.ground.report)
+            if began and leftovers.unknown(statement):
+                half = _not_known(step, course)
             if not half:
                 course.journal.forget([step.ordinal])
         if half:
             course.ground.report(half)
         raise
+
+
+def _not_known(step: Collected, course: Course) -> str:
+    return (
+        f"{course.what(step)} was begun by an earlier run that was cut short, and nothing shows "
+        f"whether it was done then: look at the server, and where it was, put SELECT 1 in its place"
+    )
 
 
 def _retried(
