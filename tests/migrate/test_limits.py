@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.differ import execute
-from support.migrations import rows, settings, up, url_of
+from support.migrations import rows, settings, up, url_of, write
 from support.sessions import eventually
 
 from foundry.database import Target
@@ -215,3 +215,20 @@ def test_the_runs_own_session_has_its_settings(empty: Target, directory: Path) -
         runner.up()
         own = [r[0] for r in runner.database.execute_sql(asked, (list(names),)).fetchall()]
     assert ["1000", "7000", "0"] == own
+
+
+def test_a_session_that_pauses_between_two_batches_is_not_ended(
+    empty: Target, directory: Path
+) -> None:
+    """What the database sets for idle sessions is for those of its application."""
+    ((name,),) = rows(empty, "SELECT current_database()")
+    execute(
+        empty,
+        f'ALTER DATABASE "{name}" SET idle_session_timeout = 200',
+        "CREATE TABLE t (id serial PRIMARY KEY, n int)",
+        "INSERT INTO t (n) SELECT NULL FROM generate_series(1, 3)",
+    )
+    write(directory, "0001_a", "UPDATE t SET n = 1 WHERE n IS NULL", head="atomic = False")
+    with Runner.opened(empty, settings(directory, batch=1, pause=0.5)) as runner:
+        runner.up()
+    assert [(3,)] == rows(empty, "SELECT sum(n) FROM t")

@@ -212,3 +212,17 @@ def test_in_an_atomic_file_it_says_where_it_belongs(empty: Target, directory: Pa
     )
     with pytest.raises(MigrationError, match="by itself, in a file with atomic = False"):
         up(empty, directory)
+
+
+def test_a_constraint_that_is_not_enforced_is_whole_as_it_is(
+    empty: Target, directory: Path
+) -> None:
+    """Nothing is validated: the server would refuse it."""
+    if rows(empty, "SHOW server_version_num") < [("180000",)]:
+        pytest.skip("NOT ENFORCED came with PostgreSQL 18")
+    added = "ALTER TABLE t ADD CONSTRAINT c CHECK (n > 0) NOT ENFORCED"
+    execute(empty, "CREATE TABLE t (n int)", added)
+    write(directory, "0001_a", added)
+    assert any("is there already" in line for line in told(empty, directory))
+    asked = "SELECT conenforced, convalidated FROM pg_constraint WHERE conname = 'c'"
+    assert [(False, False)] == rows(empty, asked)

@@ -151,3 +151,19 @@ def after(monkeypatch: pytest.MonkeyPatch, ordinal: int, target: Target, stateme
             execute(target, statement)
 
     monkeypatch.setattr("foundry.migrate.stepwise._do", done)
+
+
+def test_a_step_that_is_being_taken_back_may_be_edited(
+    empty: Target, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes away before it is done anew."""
+    execute(empty, "CREATE TABLE t (n int)", "CREATE TABLE r (n int)")
+    write(directory, "ALTER TABLE t ADD CONSTRAINT u UNIQUE (n)", FAILS)
+    with monkeypatch.context() as patched:
+        patched.setattr("foundry.migrate.takeback._undo", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            up(empty, directory)
+    assert [("u",)] == rows(empty, INDEXES)
+    write(directory, "ALTER TABLE t ADD CONSTRAINT v UNIQUE (n)")
+    assert ("0001_a",) == up(empty, directory)
+    assert [("v",)] == rows(empty, INDEXES)
