@@ -141,7 +141,7 @@ def _column(
 ) -> Column:
     oid, number, name, type_, not_null, constraint, valid, default, nodes = row[:9]
     identity, generated, collation, storage, compression, statistics, options = row[9:16]
-    comment, enum_namespace, enum, checked = row[16:]
+    comment, enum_namespace, enum, checked, base = row[16:]
     identities, volatile = more
     sequence, sequence_options = identities.get((oid, number), ("", "")) if identity else ("", "")
     uses = NOTHING if default is None else reading.uses("default", oid, number)
@@ -170,6 +170,7 @@ def _column(
         sequence=None if uses is NOTHING else uses.drawn(),
         functions=tuple(sorted(uses.functions)),
         checked=checked,
+        base=reading.text(base) if base else "",
     )
 
 

@@ -22,7 +22,7 @@ from foundry.migrate.objects import (
     View,
 )
 from foundry.migrate.objects import Sequence as Numbers
-from foundry.migrate.rules import Context, Rule, advice, other_of, rule_for, table_of
+from foundry.migrate.rules import QUIET, Context, Rule, other_of, rule_for, table_of
 from foundry.migrate.spelling import ident, printed
 from foundry.migrate.steps import Step
 from foundry.migrate.survival import rounds
@@ -52,6 +52,25 @@ def _locked(step: Step, rule: Rule, context: Context) -> Iterator[tuple[Place, M
         work = rule.work if step.action != "attach partition" else Work.INSTANT
         assert other is not None
         yield other, rule.other, work
+    for place in _at_the_other_end(step, context) - fresh - {mine}:
+        # The keys of a column that is written anew are looked up anew.
+        yield place, Mode.ACCESS_EXCLUSIVE, Work.INSTANT if rule.work is Work.INSTANT else Work.SCAN
+
+
+def _at_the_other_end(step: Step, context: Context) -> frozenset[Place]:
+    """Return the tables at the other end of foreign keys that go with a step, or are made anew."""
+    gone = {s.before.key for s in context.earlier if s.action == "drop constraint" and s.before}
+    ends: set[Place | None] = set()
+    for key in context.keys:
+        match step.action, step.before:
+            case "drop table", Table() as table if key.key not in gone and key.table == table.place:
+                ends.add(key.references)
+            case (("drop column" | "retype column"), Column() as column) if key.key not in gone:
+                if key.table == column.table and column.name in key.columns:
+                    ends.add(key.references)
+                if key.references == column.table and column.name in key.referenced:
+                    ends.add(key.table)
+    return frozenset(place for place in ends if place is not None)
 
 
 def _made(steps: Sequence[Step]) -> frozenset[Place]:
@@ -102,6 +121,11 @@ def warnings(steps: Sequence[Step], context: Context) -> tuple[str, ...]:
         if rule and told and locks(step, here):
             found[f"{described(step, context.namespace)}: {rule.effect}; {told}"] = None
     return tuple(found)
+
+
+def advice(rule: Rule, step: Step, context: Context) -> str:
+    """Return what to do instead of a step or before it; empty where this is the way."""
+    return QUIET if rule.online and table_of(step) in context.partitioned else rule.advice
 
 
 def losses(step: Step, context: Context) -> tuple[str, ...]:

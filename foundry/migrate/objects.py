@@ -170,6 +170,8 @@ class Column:
     """Functions, other than the server's, that the default calls."""
     checked: bool = carried(False)
     """True when its type is a domain that refuses values."""
+    base: str = carried("")
+    """The type that a domain is made from in the end; empty where the type is none."""
 
     @property
     def key(self) -> Key:

@@ -22,7 +22,7 @@ from foundry.migrate.difference import entries
 from foundry.migrate.failure import told
 from foundry.migrate.files import MigrationFile, number_of, read_directory
 from foundry.migrate.history import State, refuse_edits
-from foundry.migrate.objects import Place, Table
+from foundry.migrate.objects import Constraint, Place, Table
 from foundry.migrate.plan import Asked, plan
 from foundry.migrate.project import Project
 from foundry.migrate.render import RenderedFile, checked, files
@@ -111,6 +111,7 @@ def propose(
             version=version,
             namespace=path[0],
             partitioned=frozenset(t.place for t in live.kind(Table) if t.partition_by),
+            keys=tuple(c for c in live.kind(Constraint) if c.references),
         ),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from foundry.migrate.casts import Type
 from foundry.migrate.modes import Work
+from foundry.migrate.objects import Column
 
 # (before, after) of the same bytes and the same operators.
 _SAME_BYTES = frozenset(
@@ -32,6 +33,18 @@ def retyping(before: str, after: str) -> Work:
     old, new = Type.of(before), Type.of(after)
     plain = not old.array and not new.array
     return Work.INSTANT if plain and _same_bytes(old, new) else Work.REWRITE
+
+
+def of_columns(before: Column, after: Column) -> Work:
+    """Return what a change of a column's type does to its table, as `retyping`.
+
+    A domain has the bytes of the type it is made from, whose length it promises to nobody; its
+    values are looked at only where the new one refuses some.
+    """
+    if after.checked and before.type != after.type:
+        return Work.REWRITE
+    old = Type.of(before.base).base if before.base else before.type
+    return Work.INSTANT if before.type == after.type else retyping(old, after.base or after.type)
 
 
 def _same_bytes(old: Type, new: Type) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from foundry.migrate.modes import Mode, Work
 from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger
-from foundry.migrate.retyping import retyping
+from foundry.migrate.retyping import of_columns
 from foundry.migrate.spelling import bare, ident, quote
 from foundry.migrate.steps import Step
 
@@ -28,6 +28,8 @@ class Context:
     """The namespace whose names stand alone."""
     partitioned: frozenset[Place] = frozenset()
     """Tables that were partitioned before the plan."""
+    keys: Sequence[Constraint] = ()
+    """Foreign keys that were there before the plan."""
 
 
 Predicate = Callable[[Step, Context], bool]
@@ -104,7 +106,7 @@ def _is_retyped(work: Work) -> Predicate:
         before, after = step.before, step.after
         if not isinstance(before, Column) or not isinstance(after, Column):
             return work is Work.REWRITE
-        found = retyping(before.type, after.type)
+        found = of_columns(before, after)
         if re.search(r"\bUSING\b", bare(step.sql)):
             found = Work.REWRITE
         if before.collation != after.collation:
@@ -143,7 +145,7 @@ def other_of(step: Step) -> Place | None:
 _CONCURRENTLY = _has("CONCURRENTLY")
 _NOT_VALID = _has("NOT VALID")
 _ANEW = "the table and its indexes are written anew, and nobody can read it meanwhile"
-_QUIET = "PostgreSQL has no other way: do it in a quiet hour"
+QUIET = "PostgreSQL has no other way: do it in a quiet hour"
 _WAITS = "every statement on the table waits behind it for an instant"
 
 # The first rule that applies is the one.
@@ -256,7 +258,7 @@ RULES = (
         work=Work.BUILD,
         applies=_kind("EXCLUDE"),
         effect="an index is built, and nobody can read the table meanwhile",
-        advice=_QUIET,
+        advice=QUIET,
     ),
     Rule(
         id="key",
@@ -385,11 +387,6 @@ RULES = (
         effect=_WAITS,
     ),
 )  # fmt: skip
-
-
-def advice(rule: Rule, step: Step, context: Context) -> str:
-    """Return what to do instead of a step or before it; empty where this is the way."""
-    return _QUIET if rule.online and table_of(step) in context.partitioned else rule.advice
 
 
 def rule_for(step: Step, context: Context) -> Rule | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
+from peewee import PostgresqlDatabase
 from support.ddl import (
     CASES,
     FK,
@@ -35,11 +37,13 @@ from support.measured import (
 )
 
 from foundry.database import Target
+from foundry.migrate import catalog
 from foundry.migrate.hazards import file_locks, file_losses, locks, losses, warnings
 from foundry.migrate.modes import CONFLICTS, Mode, Work
-from foundry.migrate.objects import Sequence, Table
+from foundry.migrate.objects import Column, Constraint, Key, Object, Sequence, Table
 from foundry.migrate.retyping import retyping
 from foundry.migrate.rules import RULES, Context
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Step
 from foundry.migrate.survival import rounds
 
@@ -125,6 +129,132 @@ PROVE = (
         after=column("n", not_null=True),
     ),
 )
+
+
+DOMAINS = """
+CREATE DOMAIN num AS int; CREATE DOMAIN pos AS int CHECK (value > 0); CREATE DOMAIN num2 AS num;
+CREATE DOMAIN word AS varchar(10); CREATE DOMAIN word2 AS word; CREATE DOMAIN price AS numeric(8,2);
+CREATE TABLE r (id num PRIMARY KEY);
+CREATE TABLE t (a int, n num, n2 num2, p pos, w word, w2 word2, v varchar(10), v5 varchar(5),
+    x text, c price, f num REFERENCES r, g int REFERENCES r, ns num[]);
+INSERT INTO r VALUES (1); INSERT INTO t (a, n, f, g) VALUES (1, 1, 1, 1);
+"""
+
+
+def changed(columns: dict[str, Column], name: str, type: str) -> tuple[Column, Column]:
+    """A column, and what it is with another type."""
+    like = next((c for c in columns.values() if c.type == type), None)
+    base, checked = (like.base, like.checked) if like else ("", False)
+    return columns[name], replace(columns[name], type=type, base=base, checked=checked)
+
+
+@pytest.mark.parametrize(
+    ("name", "type"),
+    [
+        *(("n", "integer"), ("n", "bigint"), ("n", "num2"), ("n", "pos"), ("n2", "num")),
+        *(("n2", "integer"), ("p", "integer"), ("p", "num"), ("a", "num"), ("a", "pos")),
+        *(("w", "text"), ("w", "character varying"), ("w", "character varying(10)")),
+        *(("w", "character varying(5)"), ("w2", "text"), ("w2", "word"), ("v", "word")),
+        *(("v5", "word"), ("x", "word"), ("c", "numeric"), ("c", "numeric(8,2)")),
+        *(("c", "integer"), ("ns", "integer[]"), ("f", "integer"), ("f", "bigint"), ("g", "num")),
+        ("g", "bigint"),
+    ],
+)
+def test_what_a_domain_costs_is_what_the_server_does(
+    domains: tuple[Target, Snapshot], name: str, type: str
+) -> None:
+    """To it, from it, and from one to another; and where a foreign key is on the column."""
+    target, live = domains
+    found = {c.name: c for c in live.of_table(Column, ("public", "t"))}
+    before, after = changed(found, name, type)
+    sql = f"ALTER TABLE t ALTER COLUMN {name} TYPE {type}"
+    step = Step(action="retype column", sql=sql, before=before, after=after)
+    seen = observed(target, sql)
+    said = keyed(step, live)
+    assert {t for t, (_, w) in said.items() if w is Work.REWRITE} == seen.rewritten
+    assert {t: m for t, (m, _) in said.items()} == {t: m for t, (m, _) in seen.by_table.items()}
+
+
+KEYS = """
+CREATE TABLE r (id int PRIMARY KEY, n int);
+CREATE TABLE t (id int PRIMARY KEY, n int REFERENCES r, m int, self int REFERENCES t);
+INSERT INTO r VALUES (1, 1); INSERT INTO t VALUES (1, 1, 1, 1);
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "table", "column", "sql"),
+    [
+        ("drop table", "t", "", "DROP TABLE t"),
+        ("drop column", "t", "n", "ALTER TABLE t DROP COLUMN n"),
+        ("drop column", "t", "m", "ALTER TABLE t DROP COLUMN m"),
+        ("drop column", "r", "n", "ALTER TABLE r DROP COLUMN n"),
+        ("retype column", "t", "m", "ALTER TABLE t ALTER COLUMN m TYPE bigint"),
+        ("retype column", "t", "n", "ALTER TABLE t ALTER COLUMN n TYPE bigint"),
+        ("retype column", "r", "id", "ALTER TABLE r ALTER COLUMN id TYPE bigint"),
+    ],
+)
+def test_a_foreign_key_that_goes_along_locks_the_other_table_too(
+    empty: Target, action: str, table: str, column: str, sql: str
+) -> None:
+    """Nobody can read it meanwhile, although the statement does not name it."""
+    live = snapshot(empty, KEYS)
+    place = ("public", table)
+    before = there(live, ("column", *place, column) if column else ("table", *place))
+    after = replace(before, type="bigint") if isinstance(before, Column) else None
+    after = after if action == "retype column" else None
+    step = Step(action=action, sql=sql, before=before, after=after)
+    assert keyed(step, live) == observed(empty, sql).by_table
+
+
+def test_a_foreign_key_that_went_before_locks_nothing_any_more(empty: Target) -> None:
+    """The other table is free by then."""
+    live = snapshot(empty, KEYS)
+    key = there(live, ("constraint", "public", "t", "t_n_fkey"))
+    gone = Step(action="drop constraint", sql="ALTER TABLE t DROP CONSTRAINT t_n_fkey", before=key)
+    step = Step(
+        action="drop table", sql="DROP TABLE t", before=there(live, ("table", "public", "t"))
+    )
+    context = Context(version=180000, keys=live.kind(Constraint), earlier=(gone,))
+    assert (("t", "ACCESS EXCLUSIVE", "instant"),) == locks(step, context)
+
+
+def snapshot(target: Target, sql: str) -> Snapshot:
+    """What a database has after some statements."""
+    with session(target) as cursor:
+        cursor.execute(sql)
+    database = PostgresqlDatabase(
+        target.dbname, **{k: v for k, v in target.params.items() if k != "dbname"}
+    )
+    with database.connection_context():
+        return catalog.read(database, {"public": "public"}, search_path=("public",))
+
+
+def there(live: Snapshot, key: Key) -> Object:
+    """What a database has by that key."""
+    found = live.get(key)
+    assert found is not None
+    return found
+
+
+def keyed(step: Step, live: Snapshot) -> dict[str, tuple[Mode, Work]]:
+    """Lock and work by table, as the rules have it who know the foreign keys."""
+    keys = tuple(c for c in live.kind(Constraint) if c.references)
+    return {
+        table: (Mode[lock.replace(" ", "_")], Work[work.upper()])
+        for table, lock, work in locks(step, Context(version=180000, keys=keys))
+    }
+
+
+@pytest.fixture(scope="module")
+def domains(server: Any) -> Iterator[tuple[Target, Snapshot]]:
+    """A database with columns of domains, left as it is by every case."""
+    from foundry.database import resolve
+
+    name = server.create()
+    target = resolve(server.url(name))
+    yield target, snapshot(target, DOMAINS)
+    server.drop(name)
 
 
 def test_a_proven_not_null_is_instant(standing: Target) -> None:

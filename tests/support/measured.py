@@ -81,7 +81,7 @@ def worked(notices: list[str], statement: str) -> dict[str, Work]:
             for table in pattern.findall(notice):
                 found[table] = max(work, found.get(table, Work.INSTANT))
         if _KEYS.search(notice):
-            found.update(t=Work.SCAN, r=Work.SCAN)
+            found.update({name: max(Work.SCAN, found.get(name, Work.SCAN)) for name in "tr"})
     if statement.startswith("UPDATE"):
         found["t"] = Work.FILL
     return found

@@ -20,7 +20,15 @@ SELECT a.attrelid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
            UNION ALL SELECT b.oid, b.typbasetype, b.typnotnull
            FROM below JOIN pg_catalog.pg_type AS b ON b.oid = below.base)
          SELECT FROM below LEFT JOIN pg_catalog.pg_constraint AS k ON k.contypid = below.oid
-         WHERE below.required OR k.oid IS NOT NULL) AS checked
+         WHERE below.required OR k.oid IS NOT NULL) AS checked,
+       CASE WHEN t.typtype = 'd' THEN (
+         WITH RECURSIVE below (oid, modifier) AS (
+           SELECT t.typbasetype, t.typtypmod
+           UNION ALL SELECT b.typbasetype, greatest(below.modifier, b.typtypmod)
+           FROM below JOIN pg_catalog.pg_type AS b ON b.oid = below.oid AND b.typtype = 'd')
+         SELECT format_type(below.oid, max(below.modifier) OVER ())
+         FROM below JOIN pg_catalog.pg_type AS b ON b.oid = below.oid AND b.typtype <> 'd')
+       END AS base
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
