@@ -363,7 +363,7 @@ def test_ctrl_c_in_the_first_step_says_what_stands(
     execute(empty, "CREATE TABLE t (n int)")
     write(directory, "CREATE INDEX CONCURRENTLY i ON t (n)")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, began: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("foundry.migrate.stepwise._execute_alone", interrupted)
