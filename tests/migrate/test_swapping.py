@@ -21,10 +21,11 @@ from foundry.database import Target
 # What the text of a moment is depends on the session; `same` is what it has to come out as.
 A = note("a = DateTimeTZField(null=True, index=True)", "same = DateTimeTZField(null=True)")
 B = note("a = TextField(null=True, index=True)", "same = DateTimeTZField(null=True)")
-ROWS, MOMENT = 6_000, "clock_timestamp()"
+ROWS = 6_000
 FILLED = f"""
 INSERT INTO note (a, same) SELECT m, m FROM (
-    SELECT '2026-01-01'::timestamptz + n * '1 s'::interval AS m FROM generate_series(1, {ROWS}) AS n) AS s
+    SELECT '2026-01-01'::timestamptz + n * '1 s'::interval AS m FROM generate_series(1, {ROWS}) AS n
+) AS s
 """
 WRONG = "SELECT id FROM note WHERE a IS DISTINCT FROM same::text"
 SESSION = "SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'"
