@@ -187,7 +187,7 @@ def _relations(reading: Reading) -> Iterator[Table | View]:
 
 def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
     unlogged, options, partition_by, namespace, parent, bound = row[4:10]
-    row_security, forced, replica_identity, _, _, comment, _ = row[10:]
+    row_security, forced, replica_identity, _, _, comment, _, entangled = row[10:]
     return Table(
         namespace=reading.spaces[row[1]],
         name=row[2],
@@ -203,6 +203,7 @@ def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
         # The index of USING INDEX may have been dropped; the server then acts as with NOTHING.
         replica_identity=replica_identity or "NOTHING",
         comment=comment or "",
+        entangled=entangled,
     )
 
 

@@ -138,7 +138,7 @@ def losses(step: Step, context: Context) -> tuple[str, ...]:
             return (f"column {_column(before, namespace)} and its values",)
         case "drop sequence", Numbers() if before.owner is None:
             return (f"sequence {printed(before.place, namespace)} and where it stands",)
-        case "retype column", Column() if isinstance(after, Column):
+        case "retype column" | "fill column", Column() if isinstance(after, Column):
             labels = () if after.enum else None  # a text is one of them, or refused
             if rounds(before.type, after.type, version=context.version, labels=labels):
                 column = _column(after, namespace)

@@ -112,6 +112,8 @@ class Table:
     comment: str = ""
     source: str = carried("")
     """The body of CREATE TABLE in the model's own words, foreign keys left out."""
+    entangled: bool = carried(False)
+    """True when something that is not read rests on the columns as they are."""
 
     @property
     def place(self) -> Place:

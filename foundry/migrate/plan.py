@@ -31,7 +31,7 @@ from foundry.migrate.objects import (
     View,
 )
 from foundry.migrate.objects import Sequence as SequenceObject
-from foundry.migrate.recipes import columns, keys, programs, tables, types
+from foundry.migrate.recipes import columns, keys, programs, swapping, tables, types
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.refusals import refuse, refuse_others
 from foundry.migrate.renaming import looking, renamings, unknown
@@ -40,6 +40,7 @@ from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import printed
 from foundry.migrate.stages import Halts, halts
 from foundry.migrate.steps import Managed, Plan, Renames, Stage, Step
+from foundry.migrate.swaps import needed
 from foundry.migrate.victims import recast, victims
 
 _RECIPES: dict[type, Callable[[Move, Change], Planned]] = {
@@ -175,7 +176,7 @@ class _Way:
             return
         if at.base != at.labelled:
             yield self.stage(at.labelled, at.base, deferred=at.deferred)
-        yield self.stage(at.base, at.online, online=True, fills=at.deferred)
+        yield self.stage(at.base, at.online, online=True, fills=at.deferred, late=at.swapped)
         if at.online != wanted:
             yield self.stage(at.online, wanted)
 
@@ -187,11 +188,12 @@ class _Way:
         online: bool = False,
         fills: tuple[Column, ...] = (),
         deferred: tuple[Column, ...] = (),
+        late: frozenset[Key] = frozenset(),
     ) -> Stage:
-        """Return one file."""
-        late = frozenset(c.key for c in deferred)
-        up = self.steps(before, after, online=online, fills=fills, deferred=late)
-        down = self.steps(after, before, online=online)
+        """Return one file; `late` are columns that may be swapped in it."""
+        first = frozenset(c.key for c in deferred)
+        up = self.steps(before, after, online=online, fills=fills, deferred=first, late=late)
+        down = self.steps(after, before, online=online, late=late)
         return Stage(online=online, before=before, after=after, up=up, down=down)
 
     def steps(
@@ -202,6 +204,7 @@ class _Way:
         online: bool = False,
         fills: tuple[Column, ...] = (),
         deferred: frozenset[Key] = frozenset(),
+        late: frozenset[Key] = frozenset(),
     ) -> tuple[Step, ...]:
         """Return the steps from one snapshot to another, in order."""
         changes = compare(before, after)
@@ -218,6 +221,7 @@ class _Way:
             deferred=deferred,
             rebuilt=rebuilt,
             recast=cast,
+            swapped=needed(before, after, late),
             stale=stale - rebuilt,
         )
         return _in_order(move, [*_planned(move, changes), *_filled(move)])
@@ -230,12 +234,14 @@ def _filled(move: Move) -> Iterator[tuple[Phase, Step]]:
 
 def _planned(move: Move, changes: Sequence[Change]) -> Iterator[tuple[Phase, Step]]:
     yield from types.needed(move, changes)
+    yield from swapping.swaps(move)
     known = {c.key for c in changes}
     again = sorted((move.rebuilt | move.recast | move.stale) - known)
     _refuse_hanging(move)
     refuse_others(move.before, move.rebuilt, default=move.default)
     kept = [Change(before=move.before.get(key), after=move.after.get(key)) for key in again]
-    every = [c for c in (*changes, *kept) if not _implied(move, c)]
+    apart = swapping.carried(move)
+    every = [c for c in (*changes, *kept) if c.key not in apart and not _implied(move, c)]
     made = {id(change): tuple(_made(move, change)) for change in every}
     # What is dropped and made again may read other things then than it did.
     for change in _sorted(every, by="before"):

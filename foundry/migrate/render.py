@@ -197,7 +197,9 @@ def _docstring(text: str) -> str:
 
 
 def _told(stage: Stage, context: Context) -> str:
-    found = list(dict.fromkeys(described(s, context.namespace) for s in stage.up))
+    # What it is all for comes last in the file and first in what is said of it.
+    ordered = sorted(stage.up, key=lambda step: step.action != "swap column")
+    found = list(dict.fromkeys(described(s, context.namespace) for s in ordered))
     shown = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
     return shown[:1].upper() + shown[1:] + "."
 

@@ -376,7 +376,7 @@ RULES = (
         id="change of the table itself",
         actions=(
             "drop table", "rename table", "set table options", "set row security",
-            "set replica identity", "add column", "drop column", "rename column",
+            "set replica identity", "add column", "drop column", "rename column", "swap column",
             "retype column", "set collation", "set default", "drop default", "set not null",
             "drop not null", "add not null", "rename not null", "add identity",
             "alter identity", "drop identity", "set expression", "drop expression",

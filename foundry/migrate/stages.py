@@ -29,6 +29,7 @@ from foundry.migrate.recipes.programs import succeeded
 from foundry.migrate.recipes.types import grown
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import respelled
+from foundry.migrate.swaps import swappable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Halts:
     online: Snapshot
     deferred: tuple[Column, ...]
     """New columns whose rows get their values online."""
+    swapped: frozenset[Key] = frozenset()
+    """Columns that get another type online, by way of a second one."""
 
 
 def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
@@ -48,7 +51,9 @@ def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
     standing = frozenset(t.place for t in live.kind(Table) if t.key in wanted)
     labelled = live.changed(add=list(_labelled(live, wanted)))
     changes = compare(live, wanted)
-    way = _Way(live, wanted, standing, version, shaken(live, wanted))
+    calling = shaken(live, wanted)
+    swapped = swappable(live, wanted, changes, calling, version=version)
+    way = _Way(live, wanted, standing, version, calling, swapped)
     online = wanted.changed(add=[c.before for c in changes if _kept(c, way)])
     # A partition that leaves has its columns already.
     filled = standing - {t.place for t in live.kind(Table) if t.partition_of}
@@ -58,7 +63,7 @@ def halts(live: Snapshot, wanted: Snapshot, *, version: int) -> Halts:
         if isinstance(c.after, Column) and c.before is None and _needs_fill(c.after, filled)
     )
     base = _base(way, online, changes, deferred)
-    return Halts(labelled=labelled, base=base, online=online, deferred=deferred)
+    return Halts(labelled=labelled, base=base, online=online, deferred=deferred, swapped=swapped)
 
 
 def _labelled(live: Snapshot, wanted: Snapshot) -> Iterator[Enum]:
@@ -137,13 +142,15 @@ class _Way:
     version: int
     shaken: frozenset[Key]
     """Functions whose callers cannot stay as they are."""
+    swapped: frozenset[Key]
 
     def touched(self, table: Place, columns: tuple[str, ...]) -> bool:
         """True when a column gets another type on the way."""
         for name in columns:
             before = self.live.get(("column", *table, name))
             after = self.wanted.get(("column", *table, name))
-            if before and after and self.rewritten(before, after):
+            moved = before and after and after.key not in self.swapped
+            if moved and self.rewritten(before, after):
                 return True
             if before and not after and before.generated:
                 return True
@@ -168,6 +175,8 @@ def _base(
     drop = list(_fragile(way))
     for change in changes:
         match change.after or change.before:
+            case Column() as column if column.key in way.swapped:
+                add.append(change.before)
             case Column() as column if column.table in way.standing:
                 add += _columns(way, change)
             case Constraint() | Index() as thing if thing.table in way.standing:

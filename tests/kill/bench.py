@@ -62,6 +62,11 @@ SELECT 'constraint', conrelid::regclass::text, conname,
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace
   AND conrelid::regclass::text !~ '^schema_migration'
 UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger
+WHERE NOT tgisinternal AND tgrelid::regclass::text !~ '^schema_migration'
+UNION ALL
+SELECT 'function', proname, '', '' FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL
 SELECT 'schema', nspname, '', '' FROM pg_namespace WHERE nspname !~ '^pg_toast_temp|^pg_temp'
 UNION ALL
 SELECT 'lock', pid::text, '', '' FROM pg_locks WHERE locktype = 'advisory'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 import pytest
-from support.cases import Case, note, prove
+from support.cases import SWAPPED, Case, note, prove
 from support.server import Server
 
 CASES = (
@@ -52,9 +52,13 @@ CASES = (
         + note("b = MOOD.field()")
         + "OBJECTS = [MOOD]",
         rows="INSERT INTO note (b) VALUES ('b')",
-        actions=("retype column",),
-        works=(("note", "rewrite"),),
-        locks=(("note", "ACCESS EXCLUSIVE", "rewrite"),),
+        actions=SWAPPED,
+        works=(("note", "scan"),),
+        locks=(
+            ("note", "ACCESS EXCLUSIVE", "instant"),
+            ("note", "ROW EXCLUSIVE", "fill"),
+            ("note", "SHARE UPDATE EXCLUSIVE", "scan"),
+        ),
         checks=("note.b TYPE mood",),
     ),
     Case(
@@ -64,8 +68,8 @@ CASES = (
         + note("b = MOOD.field()")
         + "OBJECTS = [MOOD]",
         rows="INSERT INTO note (b) VALUES ('b'), ('c')",
-        actions=("create enum", "retype column"),
-        works=(("note", "rewrite"),),
+        actions=("create enum", *SWAPPED),
+        works=(("note", "scan"),),
         refused=("id=2;",),
     ),
     Case(

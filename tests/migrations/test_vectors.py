@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 import pytest
-from support.cases import Case, note, prove
+from support.cases import SWAPPED_NULLABLE, Case, note, prove
 from support.server import Server
 
 CASES = (
@@ -24,8 +24,7 @@ CASES = (
         a=note("v = VectorField(dimensions=3, null=True)"),
         b=note("v = VectorField(dimensions=4, null=True)"),
         rows="INSERT INTO note (v) VALUES (NULL)",
-        actions=("retype column",),
-        works=(("note", "rewrite"),),
+        actions=SWAPPED_NULLABLE,
     ),
     Case(
         name="other dimensions where vectors are stored",
@@ -34,8 +33,7 @@ CASES = (
         a=note("v = VectorField(dimensions=3, null=True)"),
         b=note("v = VectorField(dimensions=4, null=True)"),
         rows="INSERT INTO note (v) VALUES ('[1,2,3]')",
-        actions=("retype column",),
-        works=(("note", "rewrite"),),
+        actions=SWAPPED_NULLABLE,
         refused=("1",),
     ),
     Case(

@@ -38,14 +38,15 @@ LEVELS = (
     {"undoing", "instant", "lasting"},
     {"snapshot"},
     {"steps", "modes", "casts", "compare", "recipes"},
-    {"survival"},
+    {"survival", "retyping"},
     {"recipes.move", "recipes.serials", "recipes.values"},
     {"recipes.columns"},
     {"recipes.tables", "recipes.types", "recipes.programs"},
     {"recipes.keys", "calls"},
+    {"recipes.swapping"},
+    {"swaps"},
     {"renaming", "refusals", "scope", "stages", "victims", "checks", "advice"},
     {"plan"},
-    {"retyping"},
     {"rules"},
     {"hazards"},
     {"render", "difference"},
@@ -88,7 +89,7 @@ PURE = {
     *("modes", "spelling", "casts", "compare", "renaming", "scope", "stages", "victims", "checks"),
     *("recipes.move", "recipes.serials", "recipes.values", "recipes.columns", "recipes.tables"),
     *("recipes.types", "recipes.programs", "recipes.keys", "plan", "retyping", "rules", "hazards"),
-    *("render", "difference", "survival", "advice"),
+    *("render", "difference", "survival", "advice", "recipes.swapping", "swaps"),
 }
 WORLD = {"history", "lock", "externals", "runner", "cli"}
 WORLD |= {"scratch", "shadow", "catalog"}

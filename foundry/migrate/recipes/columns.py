@@ -82,7 +82,7 @@ def identity_options(move: Move, found: Column) -> str:
 def _added(move: Move, after: Column, change: Change) -> Planned:
     table = after.table
     if ("table", *table) not in move.before:
-        yield from _rest(move, _as_created(move, after), after, change)
+        yield from rest(move, as_created(move, after), after, change)
         return
     first, phase = after, Phase.EXPRESSIONS if after.generated else Phase.COLUMNS
     late = after.key in move.deferred
@@ -107,10 +107,10 @@ def _added(move: Move, after: Column, change: Change) -> Planned:
         made = replace(change, before=first)
         yield Phase.DEFAULTS, move.step(table, "drop default", sql, made, call)
         first = replace(first, default="")
-    yield from _rest(move, _as_created(move, first), after, change)
+    yield from rest(move, as_created(move, first), after, change)
 
 
-def _as_created(move: Move, made: Column) -> Column:
+def as_created(move: Move, made: Column) -> Column:
     """Return the column as its definition alone makes it."""
     storage = made.storage if move.version >= 160000 else ""
     return replace(made, storage=storage, comment="", statistics=-1, options=())
@@ -136,7 +136,7 @@ def _altered(move: Move, before: Column, after: Column, change: Change) -> Plann
     yield from _retyped(move, before, after, change)
     yield from _nulls(move, before, after, change)
     yield from _identity(move, before, after, change)
-    yield from _rest(move, before, after, change)
+    yield from rest(move, before, after, change)
 
 
 def retyped(before: Column, after: Column) -> bool:
@@ -166,7 +166,7 @@ def _nulls(move: Move, before: Column, after: Column, change: Change) -> Planned
         call = move.call(table, "drop_not_null", after.name)
         yield Phase.NULLS, move.step(table, "drop not null", sql, change, call)
     elif after.not_null and not before.not_null:
-        yield from _set_not_null(move, after, change)
+        yield from set_not_null(move, after, change)
     elif after.not_null and before.not_null_name != after.not_null_name:
         yield from _renamed_not_null(move, before.not_null_name, after, change)
     if after.not_null and before.not_null and after.not_null_valid != before.not_null_valid:
@@ -185,7 +185,8 @@ def _proof(move: Move, after: Column, change: Change) -> Planned:
     yield Phase.NOT_NULLS, move.step(table, "add not null", sql, change)
 
 
-def _set_not_null(move: Move, after: Column, change: Change) -> Planned:
+def set_not_null(move: Move, after: Column, change: Change) -> Planned:
+    """Yield what makes a column NOT NULL, in steps where others use its table."""
     table, name = after.table, quote(after.name)
     if not move.busy(table):
         sql = move.alter(table, f"{column(after.name)} SET NOT NULL")
@@ -286,7 +287,8 @@ def set_aside(move: Move, place: Place) -> Place:
     return (namespace, move.spare(name, "_before"))
 
 
-def _rest(move: Move, before: Column, after: Column, change: Change) -> Planned:
+def rest(move: Move, before: Column, after: Column, change: Change) -> Planned:
+    """Yield what ALTER COLUMN says besides type, NOT NULL and identity, and the comment."""
     table, which = after.table, column(after.name)
     if not after.generated and not before.generated:
         yield from _default(move, before, after, change)

@@ -34,7 +34,7 @@ def constraint(move: Move, change: Change) -> Planned:
     elif before is not None:
         yield from _dropped(move, before, change)
     elif after.kind != "FOREIGN KEY" and ("table", *after.table) not in move.before:
-        yield from _commented(move, "", after, change)  # CREATE TABLE made it
+        yield from commented(move, "", after, change)  # CREATE TABLE made it
     else:
         yield from _added(move, after, change)
 
@@ -51,11 +51,12 @@ def _kept(move: Move, before: Constraint, after: Constraint, change: Change) -> 
         sql = move.alter(table, f"RENAME CONSTRAINT {quote(before.name)} TO {quote(after.name)}")
         yield Phase.RENAMES, move.step(table, "rename constraint", sql, change)
     if after.valid and not before.valid:
-        yield _validated(move, after, change)
-    yield from _commented(move, before.comment, after, change)
+        yield validated(move, after, change)
+    yield from commented(move, before.comment, after, change)
 
 
-def _commented(move: Move, old: str, after: Constraint, change: Change) -> Planned:
+def commented(move: Move, old: str, after: Constraint, change: Change) -> Planned:
+    """Yield the step that gives a constraint its comment, where it has another one."""
     if old != after.comment:
         where = f"{quote(after.name)} ON {move.name(after.table)}"
         sql = f"COMMENT ON CONSTRAINT {where} IS {comment(after.comment)}"
@@ -78,14 +79,15 @@ def _added(move: Move, after: Constraint, change: Change) -> Planned:
         sql = move.alter(table, f"ADD CONSTRAINT {name} {text} NOT VALID")
         yield phase, move.step(table, "add constraint", sql, change)
         if after.valid:
-            yield _validated(move, after, change)
+            yield validated(move, after, change)
     else:
         sql = move.alter(table, f"ADD CONSTRAINT {name} {text}")
         yield phase, move.step(table, "add constraint", sql, change)
-    yield from _commented(move, "", after, change)
+    yield from commented(move, "", after, change)
 
 
-def _validated(move: Move, after: Constraint, change: Change) -> tuple[Phase, Step]:
+def validated(move: Move, after: Constraint, change: Change) -> tuple[Phase, Step]:
+    """Return the step that has a constraint's rows looked at while others write."""
     sql = move.alter(after.table, f"VALIDATE CONSTRAINT {quote(after.name)}")
     step = move.step(after.table, "validate constraint", sql, change)
     return Phase.VALIDATIONS, step
@@ -141,10 +143,11 @@ def _kept_index(move: Move, before: Index, after: Index, change: Change) -> Plan
         old = move.name((before.table[0], before.name))
         sql = f"ALTER INDEX {old} RENAME TO {quote(after.name)}"
         yield Phase.RENAMES, move.step(after.table, "rename index", sql, change)
-    yield from _commented_index(move, before.comment, after, change)
+    yield from commented_index(move, before.comment, after, change)
 
 
-def _commented_index(move: Move, old: str, after: Index, change: Change) -> Planned:
+def commented_index(move: Move, old: str, after: Index, change: Change) -> Planned:
+    """Yield the step that gives an index its comment, where it has another one."""
     if old != after.comment:
         name = move.name((after.table[0], after.name))
         sql = f"COMMENT ON INDEX {name} IS {comment(after.comment)}"
@@ -165,7 +168,7 @@ def _indexed(move: Move, after: Index, name: str, change: Change) -> Planned:
     call = None if busy or name != after.name else _plain(move, after)
     step = move.step(table, action, f"CREATE {unique}INDEX {how}{on}", change, call)
     yield phase, step
-    yield from _commented_index(move, "", after, change)
+    yield from commented_index(move, "", after, change)
 
 
 def _plain(move: Move, after: Index) -> Call | None:
@@ -210,4 +213,4 @@ def _replaced(move: Move, before: Index, after: Index, change: Change) -> Planne
     yield Phase.INDEXES, step
     sql = f"ALTER INDEX {move.name((table[0], beside))} RENAME TO {quote(after.name)}"
     yield Phase.INDEXES, move.step(table, "rename index", sql, change)
-    yield from _commented_index(move, "", after, change)
+    yield from commented_index(move, "", after, change)

@@ -90,6 +90,8 @@ class Move:
     """What is the same on both sides and has to be away in between."""
     recast: frozenset[Key] = frozenset()
     """Enumerated types that are made anew under their names, and their columns."""
+    swapped: frozenset[Key] = frozenset()
+    """Columns that get another type by way of a second one."""
     stale: frozenset[Key] = frozenset()
     """What stays and stores results of a function that returns something else now."""
 

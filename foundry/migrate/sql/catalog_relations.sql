@@ -1,4 +1,7 @@
--- Tables, partitioned tables, partitions, views and materialised views.
+-- Tables, partitioned tables, partitions, views and materialised views. `entangled`: something
+-- that nobody could make again rests on the columns as they are: children, a type, publications,
+-- extended statistics, security labels, an index that rows are in the order of or that has a
+-- tablespace of its own.
 SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relpersistence = 'u' AS unlogged,
        CASE WHEN c.reloptions IS NOT NULL OR toast.oid IS NOT NULL
             THEN c.reloptions || ARRAY(SELECT 'toast.' || o FROM unnest(toast.reloptions) AS o)
@@ -17,7 +20,22 @@ SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relpersistence = 'u' AS un
        c.relispopulated, d.description,
        ARRAY(SELECT pg_get_ruledef(w.oid) FROM pg_catalog.pg_rewrite AS w
              WHERE w.ev_class = c.oid AND c.relkind = 'v' AND w.rulename <> '_RETURN'
-             ORDER BY w.rulename) AS rules
+             ORDER BY w.rulename) AS rules,
+       c.reloftype <> 0
+       OR EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables)
+       OR c.relnamespace IN (SELECT pnnspid FROM pg_catalog.pg_publication_namespace)
+       OR c.oid IN (
+           SELECT inhrelid FROM pg_catalog.pg_inherits
+           UNION ALL SELECT inhparent FROM pg_catalog.pg_inherits
+           UNION ALL SELECT prrelid FROM pg_catalog.pg_publication_rel
+           UNION ALL SELECT stxrelid FROM pg_catalog.pg_statistic_ext
+           UNION ALL
+           SELECT objoid FROM pg_catalog.pg_seclabel
+           WHERE classoid = 'pg_catalog.pg_class'::regclass AND objsubid > 0
+           UNION ALL
+           SELECT x.indrelid FROM pg_catalog.pg_index AS x
+           JOIN pg_catalog.pg_class AS r ON r.oid = x.indexrelid
+           WHERE x.indisclustered OR r.reltablespace <> 0) AS entangled
 FROM pg_catalog.pg_class AS c
 LEFT JOIN pg_catalog.pg_class AS toast
   ON toast.oid = c.reltoastrelid AND toast.reloptions IS NOT NULL
