@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -82,6 +84,20 @@ class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
             raise
         finally:
             self._for_peewee = False
+
+    @asynccontextmanager
+    async def for_others(self) -> AsyncIterator[Session[Any]]:
+        """The session for statements that nobody here knows: they may leave settings behind."""
+        self.touched = True
+        # Peewee's lock: one statement at a time is on its way.
+        await self._acquire_lock()
+        try:
+            yield self.conn
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
+        finally:
+            self._lock.release()
 
     def is_settled(self) -> bool:
         """Whether the next one may have the connection as it is."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from asyncpg import Connection as Session
 from asyncpg import Record
 
 from foundry.store.aio.connection import Connection
 from foundry.store.aio.database import Database, connect
-from foundry.store.aio.transport import REFUSED, failed
+from foundry.store.aio.transport import REFUSED, apart, failed
+
+T = TypeVar("T")
 
 
 class DB:
@@ -46,38 +49,35 @@ class DB:
 
     async def execute(self, sql: str, *args: Any) -> str:
         """Run a statement; returns what the server says it did, such as "INSERT 0 1"."""
-        async with self._connection() as connection:
-            done: str = await connection.conn.execute(sql, *args)
-        return done
+        return await self._asked(lambda session: session.execute(sql, *args))
 
-    async def executemany(self, sql: str, args: list[tuple[Any, ...]]) -> None:
-        """Run a statement for each tuple of arguments, all or none."""
-        async with self._connection() as connection:
-            await connection.conn.executemany(sql, args)
+    async def executemany(self, sql: str, args: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each sequence of arguments, all or none."""
+        await self._asked(lambda session: session.executemany(sql, args))
 
     async def fetch(self, sql: str, *args: Any) -> list[Record]:
         """Return the rows of a query."""
-        async with self._connection() as connection:
-            rows: list[Record] = await connection.conn.fetch(sql, *args)
-        return rows
+        return await self._asked(lambda session: session.fetch(sql, *args))
 
     async def fetchrow(self, sql: str, *args: Any) -> Record | None:
         """Return the first row of a query, if there is one."""
-        async with self._connection() as connection:
-            row: Record | None = await connection.conn.fetchrow(sql, *args)
-        return row
+        return await self._asked(lambda session: session.fetchrow(sql, *args))
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """Return the first value of the first row of a query, None without a row."""
-        async with self._connection() as connection:
-            return await connection.conn.fetchval(sql, *args)
+        return await self._asked(lambda session: session.fetchval(sql, *args))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """A transaction of this task, or a savepoint in one."""
-        database = await self.open()
-        async with database.atomic():
+        atomic = (await self.open()).atomic()
+        await apart(atomic.__aenter__())
+        try:
             yield
+        except BaseException as error:
+            await atomic.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await apart(atomic.__aexit__(None, None, None))
 
     async def close(self) -> None:
         """End the connections of a pool that was opened here."""
@@ -97,26 +97,17 @@ class DB:
     ) -> None:
         await self.close()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _asked(self, ask: Callable[[Session[Any]], Awaitable[T]]) -> T:
         database = await self.open()
         took = database.is_closed()
         connection: Connection = await database.aconnect()
-        connection.touched = True
         try:
-            await connection._acquire_lock()
-            try:
-                yield connection
-            finally:
-                connection._lock.release()
-        except asyncio.CancelledError:
-            connection.interrupted = True
-            raise
+            async with connection.for_others() as session:
+                return await ask(session)
         except REFUSED as error:
             refused = failed(error)
-        else:
-            return
         finally:
             if took:
                 database.give_back()
+        # Not in the block of the driver's error, which would be the failure's context.
         raise refused

@@ -174,7 +174,7 @@ async def _inserted(connection: Connection, insert: Insert) -> None:
 async def _run_atomic(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
     """Like `async with database.atomic()`, but what fails inside is what is raised."""
     transaction = database.atomic()
-    await _apart(transaction.__aenter__())
+    await apart(transaction.__aenter__())
     try:
         result = await run(database, steps)
     except BaseException as error:
@@ -182,11 +182,11 @@ async def _run_atomic(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
         with suppress(peewee.PeeweeException, *REFUSED):
             await transaction.__aexit__(type(error), error, error.__traceback__)
         raise
-    await _apart(transaction.__aexit__(None, None, None))
+    await apart(transaction.__aexit__(None, None, None))
     return result
 
 
-async def _apart(call: Coroutine[Any, Any, T]) -> T:
+async def apart(call: Coroutine[Any, Any, T]) -> T:
     """Its result, or the driver's error in place of the one that Peewee makes of it."""
     try:
         return await call
