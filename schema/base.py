@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 from weakref import WeakKeyDictionary
 
 from peewee import Database, Field, Model
@@ -10,6 +10,10 @@ from peewee import Database, Field, Model
 from foundry import declare
 from foundry.database import proxy
 from foundry.errors import ReadOnlyModel
+
+if TYPE_CHECKING:
+    from peewee import ModelSelect
+    from typing_extensions import Self
 
 _present: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
 """Optional columns known to be there, per database: only good news is remembered."""
@@ -45,6 +49,15 @@ class Base(Model):
         database = proxy
         legacy_table_names = False
         schema_manager_class = declare.SchemaManager
+
+    # Of some columns, rows may be tuples or dictionaries: what they are is not known.
+    @overload
+    @classmethod
+    def select(cls) -> ModelSelect[Self]: ...
+
+    @overload
+    @classmethod
+    def select(cls, *fields: Any) -> Any: ...
 
     @classmethod
     def select(cls, *fields: Any) -> Any:
