@@ -24,8 +24,7 @@ logger = logging.getLogger("foundry")
 class Atomic(AsyncPgAtomic):  # type: ignore[misc]
     """A transaction, or a savepoint of an open one, that gives back the connection it took.
 
-    Peewee's does the same in a greenlet, which costs more and which Python 3.11 takes badly when
-    the task is cancelled: its count of recursions is wrong afterwards.
+    Peewee's keeps it until the task is over, and begins and ends in a greenlet.
     """
 
     async def __aenter__(self) -> Atomic:
