@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _present: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
 """Optional columns known to be there, per database: only good news is remembered."""
 
+_absent: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
+"""Optional columns that are taken for absent without asking again."""
+
 _COLUMN = """
 SELECT EXISTS (
     SELECT FROM pg_catalog.pg_attribute
@@ -32,9 +35,21 @@ def has_column(database: Any, field: Field) -> bool:
     column = f"{name}.{field.column_name}"
     if column in there:
         return True
+    if column in _absent.get(database, ()):
+        return False
     if database.execute_sql(_COLUMN, (name, field.column_name)).fetchone()[0]:
         there.add(column)
     return column in there
+
+
+def look_once(database: Any, field: Field) -> None:
+    """Ask for an optional column now and never again: where queries are built, nothing can wait.
+
+    A column that comes later is seen by databases that are opened then.
+    """
+    if not has_column(database, field):
+        name = f"{declare.relation(field.model)}.{field.column_name}"
+        _absent.setdefault(database, set()).add(name)
 
 
 class Base(Model):

@@ -13,7 +13,7 @@ from playhouse.pwasyncio import AsyncPgAtomic, AsyncPostgresqlDatabase
 
 from foundry.database import Target, proxy, resolve
 from foundry.schema import Message
-from foundry.schema.base import has_column
+from foundry.schema.base import look_once
 from foundry.store.aio.connection import Connection
 from foundry.store.aio.pool import Pool
 from foundry.store.aio.reaching import arguments, reached
@@ -196,8 +196,7 @@ async def connect(
     )
     try:
         await db.aconnect()
-        # What is known by now is not asked where a query is built, which cannot wait.
-        await db.run(has_column, db, Message.embedding)
+        await db.run(look_once, db, Message.embedding)
     except BaseException:
         await db.close_pool()
         raise
