@@ -79,9 +79,9 @@ def shown(path: str, found: Sequence[Contender]) -> None:
     for one in found:
         wall = statistics.median(one.wall)
         figures = (
-            f"{wall:.0f}",
-            f"{statistics.median(one.client):.0f}",
-            f"{statistics.median(one.server):.0f}",
+            f"{wall:.1f}",
+            f"{statistics.median(one.client):.1f}",
+            f"{statistics.median(one.server):.1f}",
             f"{statistics.median(first.wall) / wall:.2f}",
             f"{one.cpu / first.cpu:.2f}",
         )
