@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from foundry.errors import ConnectionFailed, FoundryError, StoreError
 
-_ADVICE = dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"')
+_ADVICE = {
+    **dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"'),
+    # Only the asyncio store prepares statements.
+    **dict.fromkeys(("26000", "42P05"), ": behind a pooler, connect with statement_cache_size=0"),
+}
 
 
 def failure(

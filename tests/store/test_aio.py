@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from support.bouncer import PROGRAM, bouncing
 from support.server import Server
 
 from foundry.database import Database, Target, proxy
@@ -624,3 +626,38 @@ def test_without_asyncpg_it_says_what_to_install() -> None:
         "foundry.store.aio needs asyncpg and greenlet: pip install 'cerina-foundry[async]'\n"
         == done.stdout
     )
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not here")
+def test_it_works_behind_a_pooler_of_transactions(shared: Database, open_folder: Path) -> None:
+    """In UTC, with statements that are not kept."""
+
+    async def talk(db: aio.Database, user: UUID) -> None:
+        session = await conversations.start(db, user)
+        for _ in range(3):
+            await conversations.append(db, session, "user", "x")
+            async with db.atomic():
+                await conversations.append_many(db, session, [("tool", "y")] * 2)
+        assert 9 == (await conversations.counts(db, session)).total
+        assert "UTC" == await DB(db).fetchval("SHOW TimeZone")
+
+    async def body(pooled: str) -> None:
+        async with DB(pooled, bind=False, pool_size=8, statement_cache_size=0) as db:
+            user = await db.fetchval("INSERT INTO users (name) VALUES ('Ada') RETURNING id")
+            await asyncio.gather(*(talk(db.database, user) for _ in range(30)))
+
+    with bouncing(open_folder, shared.target, "transaction", 2) as pooled:
+        asyncio.run(asyncio.wait_for(body(pooled), 20))
+
+
+def test_a_prepared_statement_that_is_gone_is_said_to_be_a_poolers(url: str) -> None:
+    """As where each transaction has another server connection."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        async with db:
+            await conversations.counts(db, session)
+            await db._state.conn.conn.execute("DEALLOCATE ALL")
+            with pytest.raises(StoreError, match=r"behind a pooler, connect with statement_cache"):
+                await conversations.counts(db, session)
+
+    run(url, test)
