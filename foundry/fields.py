@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
-from peewee import BigAutoField, CharField, DateTimeField, JSONField, TextField
-from pgvector.peewee import VectorField
+import pgvector.peewee
+import playhouse.postgres_ext
+from peewee import BigAutoField, CharField, DateTimeField, Field, IntegerField, JSONField, TextField
 
 from foundry.errors import InvalidValue
 
 __all__ = [
+    "ArrayField",
     "BigAutoField",
     "JSONField",
     "TextField",
@@ -29,6 +32,9 @@ else:
     _Char = CharField
     _DateTime = DateTimeField
 
+# `enum_class` is where playhouse.pydantic_utils looks for the Python type of a field before it
+# knows only the column's: without it, a vector is anything and an array one of its elements.
+
 
 class VarCharField(_Char):
     """`varchar` without a length, as PostgreSQL spells text that may be long."""
@@ -39,6 +45,13 @@ class VarCharField(_Char):
 
 class _AwareField(_DateTime):
     """A point in time: aware datetimes in, aware UTC datetimes out, naive ones refused."""
+
+    @property
+    def enum_class(self) -> Any:
+        """The type for pydantic: a datetime with a time zone."""
+        from pydantic import AwareDatetime
+
+        return AwareDatetime
 
     def db_value(self, value: object) -> datetime | None:
         if value is None:
@@ -81,3 +94,40 @@ class TimestampField(_AwareField):
 
     def _stored(self, value: datetime) -> datetime:
         return value.replace(tzinfo=None)
+
+
+class VectorField(pgvector.peewee.VectorField):
+    """`vector(dimensions)` of pgvector, as a list of floats."""
+
+    @property
+    def enum_class(self) -> Any:
+        """The type for pydantic: that many finite numbers."""
+        from pydantic import Field as Limits
+        from pydantic import FiniteFloat
+
+        size = self.dimensions
+        return Annotated[list[FiniteFloat], Limits(min_length=size, max_length=size)]
+
+
+class ArrayField(playhouse.postgres_ext.ArrayField):  # type: ignore[misc]
+    """An array of PostgreSQL, as a list, or a list of lists."""
+
+    def __init__(
+        self,
+        field_class: type[Field] = IntegerField,
+        field_kwargs: dict[str, Any] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(field_class, field_kwargs, *args, **kwargs)
+        self.element = field_class(**(field_kwargs or {}))
+
+    @property
+    def enum_class(self) -> Any:
+        """The type for pydantic: a list of what its elements are."""
+        from playhouse.pydantic_utils import get_field_type
+
+        found = get_field_type(self.element)
+        for _ in range(self.dimensions):
+            found = GenericAlias(list, (found,))
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 from weakref import WeakKeyDictionary
 
 from peewee import Database, Field, Model
@@ -11,8 +11,15 @@ from foundry import declare
 from foundry.database import proxy
 from foundry.errors import ReadOnlyModel
 
+if TYPE_CHECKING:
+    from peewee import ModelSelect
+    from typing_extensions import Self
+
 _present: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
 """Optional columns known to be there, per database: only good news is remembered."""
+
+_absent: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
+"""Optional columns that are taken for absent without asking again."""
 
 _COLUMN = """
 SELECT EXISTS (
@@ -28,9 +35,21 @@ def has_column(database: Any, field: Field) -> bool:
     column = f"{name}.{field.column_name}"
     if column in there:
         return True
+    if column in _absent.get(database, ()):
+        return False
     if database.execute_sql(_COLUMN, (name, field.column_name)).fetchone()[0]:
         there.add(column)
     return column in there
+
+
+def look_once(database: Any, field: Field) -> None:
+    """Ask for an optional column now and never again: where queries are built, nothing can wait.
+
+    A column that comes later is seen by databases that are opened then.
+    """
+    if not has_column(database, field):
+        name = f"{declare.relation(field.model)}.{field.column_name}"
+        _absent.setdefault(database, set()).add(name)
 
 
 class Base(Model):
@@ -45,6 +64,15 @@ class Base(Model):
         database = proxy
         legacy_table_names = False
         schema_manager_class = declare.SchemaManager
+
+    # Of some columns, rows may be tuples or dictionaries: what they are is not known.
+    @overload
+    @classmethod
+    def select(cls) -> ModelSelect[Self]: ...
+
+    @overload
+    @classmethod
+    def select(cls, *fields: Any) -> Any: ...
 
     @classmethod
     def select(cls, *fields: Any) -> Any:

@@ -5,7 +5,7 @@
 In one process, then under pytest-xdist on the same server: the second run finds the template of
 the first. Exits 1 with the output of a run that failed or left something behind:
 a process, a database or a file. Runs anywhere but in a checkout of foundry, and needs
-cerina-foundry[fixtures,embedded] and pytest-xdist.
+cerina-foundry[async,fixtures,embedded], fastapi, httpx and pytest-xdist.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from psycopg2.extensions import QuotedString, connection, cursor, register_adapt
 from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
-from foundry.errors import ConnectionFailed, FoundryError, StoreError
+from foundry.errors import FoundryError
 from foundry.store import copying
+from foundry.store.failing import failure
 from foundry.store.operations import (
     Atomic,
     Insert,
@@ -74,14 +75,14 @@ def _run(database: Database, steps: Steps[T], operation: Operation) -> T:
                 try:
                     answer = _answer(database, cursor, operation)
                 except psycopg2.Error as error:
-                    failure: Exception = _failure(error)
+                    refused: Exception = _failure(error)
                 except Exception as error:
-                    failure = error
+                    refused = error
                 else:
                     operation = steps.send(answer)
                     continue
                 # Not in the block of the driver's error, which would be the failure's context.
-                operation = steps.throw(failure)
+                operation = steps.throw(refused)
         except StopIteration as done:
             result: T = done.value
             return result
@@ -127,10 +128,10 @@ def _peewee_apart() -> Iterator[None]:
         cause = getattr(error, "orig", None)
         if not isinstance(cause, psycopg2.Error):
             raise
-        failure = _failure(cause)
+        refused = _failure(cause)
     else:
         return
-    raise failure
+    raise refused
 
 
 def _queried(cursor: cursor, query: Query) -> list[tuple[Any, ...]]:
@@ -258,29 +259,14 @@ def _read(cursor: cursor, read: Read) -> list[tuple[Any, ...]]:
     return copying.parsed(kinds, b"".join(pieces))
 
 
-_ADVICE = dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"')
-
-
 def _failure(error: psycopg2.Error) -> FoundryError:
-    """One line for a driver's error; what the server says about a row stays out of it."""
-    state = error.pgcode
-    if state is None or state[:2] == "08" or state[:3] == "57P":
-        failure: FoundryError = ConnectionFailed(
-            "the connection ended in the middle of a call: whether it was done is not known"
-        )
-        failure.__cause__ = error
-        return failure
-    name = type(error).__name__
-    # 22 and 23, data and constraints: the detail has the row.
-    secret = state[:2] in ("22", "23")
-    said = "" if state[:2] == "22" else f": {error.diag.message_primary}"
-    failure = StoreError(
-        f"the server refused it, {name}{said}{_ADVICE.get(state, '')}",
-        sqlstate=state,
+    return failure(
+        error,
+        sqlstate=error.pgcode,
+        name=type(error).__name__,
+        message=error.diag.message_primary,
         constraint=error.diag.constraint_name,
     )
-    failure.__cause__ = None if secret else error
-    return failure
 
 
 def _literal(vector: Packed) -> QuotedString:

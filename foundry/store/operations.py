@@ -50,7 +50,7 @@ class Target:
 
 
 class Query(NamedTuple):
-    """Run a statement; the answer is its rows, a list of tuples, empty when it has none."""
+    """Run a statement; the answer is a list of its rows, which unpack as tuples do."""
 
     statement: Statement
     args: tuple[Any, ...] = ()

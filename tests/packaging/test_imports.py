@@ -122,6 +122,7 @@ STEPS = (
     "strict",
 )
 TRANSPORTS = {"foundry.store.blocking", "foundry.store.copying", "foundry.database", "psycopg2"}
+TRANSPORTS |= {"asyncpg"}
 
 HEAVY = ("langgraph", "docker", "numpy", "hypothesis", "pytest", "asyncpg")
 
@@ -228,7 +229,9 @@ def test_pure_parts_touch_no_database() -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_call_of_the_store_knows_no_transport(name: str) -> None:
     """The same steps are run by threads and by an event loop."""
-    assert set() == IMPORTS[f"foundry.store.{name}"] & TRANSPORTS
+    known = IMPORTS[f"foundry.store.{name}"]
+    assert set() == known & TRANSPORTS
+    assert not [other for other in known if within(other, "foundry.store.aio")]
 
 
 def test_no_two_modules_import_each_other() -> None:

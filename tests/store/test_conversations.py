@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.server import Server
+from support.transports import beside, conversations
 
-from foundry.database import Database, Target, connect, open_connection
+from foundry.database import Database, Target, open_connection
 from foundry.errors import ConnectionFailed, DuplicateRow, InvalidValue, MissingRow, StoreError
 from foundry.fixtures.strategies import conversations as conversations_
 from foundry.fixtures.strategies import each_example, jsonb, text
 from foundry.schema import Message
-from foundry.store import conversations
 from foundry.store.conversations import ChainAnalysis, ChainLink, NewMessage
 from foundry.store.payloads import loaded
 from foundry.store.strict import payload
@@ -197,6 +197,7 @@ def _lists(rows: Any) -> Any:
     ]
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_many_messages_are_sent_in_pieces(db: Database, session: UUID) -> None:
     """`progress` hears of each piece; the iterable may use the database meanwhile."""
     heard: list[int] = []
@@ -334,6 +335,7 @@ def test_json_comes_back_as_it_was(db: Database, values: list[Any]) -> None:
         assert type(value) is type(loaded(back))
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_a_call_takes_a_connection_when_the_thread_has_none(shared: Database, user: UUID) -> None:
     """And gives it back, also when it fails."""
     done: list[object] = []
@@ -390,7 +392,7 @@ def test_policies_on_messages_are_no_obstacle(server: Server, db: Database, user
             ALTER TABLE messages ENABLE ROW LEVEL SECURITY"""
         owner.cursor().execute(grants)
         owner.commit()
-        other = connect(server.url_as(role, db.target.dbname), bind=False)
+        other = beside(db, server.url_as(role, db.target.dbname))
         try:
             id = conversations.append(other, session, "user", "x", embedding=embedding)
             new = [NewMessage("user", c, NOON, v) for c, v in (("y", embedding), ("z", None))]
@@ -419,6 +421,7 @@ def test_a_database_without_the_tables_is_said_to_be_one(empty: Target) -> None:
         bare.close_all()
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_a_session_that_was_ended_is_one_error(shared: Database, session: UUID) -> None:
     """The pool drops its connection, and the next call has another one."""
 
@@ -470,7 +473,7 @@ def test_a_statement_that_took_too_long_is_not_a_lost_connection(
             other.rollback()
             db.execute_sql("RESET statement_timeout")
     assert "57014" == refused.value.sqlstate
-    assert isinstance(refused.value.__cause__, psycopg2.Error)
+    assert refused.value.__cause__ is not None
     conversations.append(db, session, "user", "x")
 
 
@@ -492,6 +495,7 @@ def test_a_refused_value_takes_no_connection(shared: Database) -> None:
     assert [True] == done
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 @pytest.mark.usefixtures("vectors_there")
 def test_numbers_taken_in_advance_are_not_given_twice(db: Database, session: UUID) -> None:
     """By a busy connection, beside those of a plain INSERT, and across a rollback."""
@@ -504,6 +508,7 @@ def test_numbers_taken_in_advance_are_not_given_twice(db: Database, session: UUI
     assert set(ids) > {one.id for one in conversations.page(db, session)}
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 @SHARED
 @given(conversations_(results=True, max_messages=3))
 def test_analyses_that_others_wrote_are_read(db: Database, drawn: Any) -> None:

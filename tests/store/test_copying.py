@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def test_rows_are_read_as_they_were_packed(data: st.DataObject, kinds: tuple[Kin
     assert rows == parsed(kinds, packed(kinds, rows))
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_the_server_writes_what_is_read(db: Database) -> None:
     """Rows without a number, rows with NULL at the end, and none."""
     kinds: tuple[Kind, ...] = ("int8", "timestamptz", "text", "jsonb")

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
+from support.transports import conversations, protocols
 
 from foundry.database import Database
 from foundry.errors import IllegalTransition, InvalidValue
 from foundry.fixtures.strategies import each_example, jsonb, text
-from foundry.schema import User
-from foundry.store import conversations, protocols
 from foundry.store.conversations import MessageRow, NewMessage
 from foundry.store.protocols import Assessment, Decision, Interaction
 
@@ -49,7 +49,7 @@ def exact(message: MessageRow) -> tuple[Any, ...]:
     return (*message[:4], bits)
 
 
-def conversation_of(db: Database) -> type[RuleBasedStateMachine]:
+def conversation_of(db: Database, user: UUID) -> type[RuleBasedStateMachine]:
     """A conversation, and what it should be."""
 
     class Conversation(RuleBasedStateMachine):
@@ -57,7 +57,7 @@ def conversation_of(db: Database) -> type[RuleBasedStateMachine]:
             super().__init__()
             self.undo = example(db)
             self.undo.__enter__()
-            self.session = conversations.start(db, User.create(name="Ada").id)
+            self.session = conversations.start(db, user)
             self.messages: list[MessageRow] = []
 
         def teardown(self) -> None:
@@ -235,9 +235,9 @@ def protocol_of(db: Database) -> type[RuleBasedStateMachine]:
 
 
 @pytest.mark.usefixtures("vectors_there")
-def test_a_conversation_is_what_was_put_into_it(db: Database) -> None:
+def test_a_conversation_is_what_was_put_into_it(db: Database, user: UUID) -> None:
     """Whatever the order: appended, embedded, paged, refused."""
-    run_machine(conversation_of(db), settings=SETTINGS)
+    run_machine(conversation_of(db, user), settings=SETTINGS)
 
 
 def test_a_protocol_goes_only_where_it_may(db: Database) -> None:

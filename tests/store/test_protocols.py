@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.transports import protocols
 
 from foundry.database import Database
 from foundry.errors import DuplicateRow, IllegalTransition, InvalidValue, MissingRow
 from foundry.fixtures.strategies import each_example, jsonb, text
 from foundry.samples import _store_protocol, read
 from foundry.schema import AgentInteraction, Protocol, SafetyLog
-from foundry.store import protocols
 from foundry.store.protocols import Assessment, Decision, Interaction
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -279,6 +279,7 @@ def test_an_id_that_is_there_is_refused(db: Database, protocol: str) -> None:
         protocols.open(db, "x", id=protocol)
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_protocols_that_others_wrote_are_read(db: Database) -> None:
     """The packaged ones, which are stored through the models."""
     with each_example(db), db.bind_ctx([Protocol, AgentInteraction, SafetyLog], False, False):
@@ -298,6 +299,7 @@ def test_protocols_that_others_wrote_are_read(db: Database) -> None:
             assert at == protocols.find(db, sample.id).completed_at
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 def test_one_of_many_deciders_wins(shared: Database, protocol: str) -> None:
     """The others hear how the protocol stands, and its entries of one key are one."""
     said: list[str] = []

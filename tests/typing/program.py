@@ -10,7 +10,7 @@ from foundry.database import Target, resolve
 from foundry.errors import Refused
 from foundry.migrate import Outcome
 from foundry.schema import SCHEMA, Message, Session, User
-from foundry.store import conversations, protocols
+from foundry.store import aio, conversations, protocols
 from foundry.store.conversations import ChainAnalysis, MessageRow, Rows
 
 
@@ -37,3 +37,21 @@ def main() -> None:
         conversations.append(database, session.id, "user")  # type: ignore[call-arg]
         conversations.append(database, session.id, 5, "hello")  # type: ignore[arg-type]
         print(message.content.upper(), SCHEMA.externals[0].tables[0].upper())
+        for found in Message.select().where(Message.role == "user").order_by(Message.ts):
+            assert_type(found, Message)
+            assert_type(found.content, str)
+            assert_type(found.session, Session)
+        assert_type(Message.get_by_id(id).id, int)
+
+
+async def serve() -> None:
+    database = await aio.connect("postgresql://localhost/app", pool_size=5)
+    async with database.atomic():
+        id = await aio.conversations.append(database, "x", "user", "hello")
+        assert_type(id, int)
+        assert_type(await aio.conversations.page(database, "x"), Rows[MessageRow])
+        assert_type(await aio.protocols.timeline(database, "x"), list[protocols.Event])
+        await aio.conversations.append(database, "x", "user")  # type: ignore[call-arg]
+        await aio.conversations.append(database, "x", 5, "hello")  # type: ignore[arg-type]
+    async with aio.DB("postgresql://localhost/app") as db:
+        assert_type(await db.execute("SELECT 1"), str)

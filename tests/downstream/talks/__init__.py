@@ -1,0 +1,1 @@
+"""A web service for conversations: FastAPI, and foundry's tables and functions."""
