@@ -20,7 +20,6 @@ from foundry.store.searching import (
     FEW,
     aside,
     direction,
-    facts_statement,
     looked,
     nearest,
 )
@@ -69,7 +68,6 @@ class _Statements:
             "SELECT count(*) FROM (SELECT FROM messages AS m WHERE"
             f" {filters.condition(names, 1)} LIMIT {FEW + 1}) AS s"
         )
-        self.facts = facts_statement(names)
         self.exact = self._fused(
             f"SELECT m.id, {EXACTLY} AS distance FROM messages AS m"
             f" WHERE m.embedding IS NOT NULL AND {found} ORDER BY distance, m.id LIMIT ${last}"
@@ -135,7 +133,7 @@ def _found(
     if kept.indexed:
         few = (yield Query(statements.count, kept.args))[0][0] <= FEW
     if not few:
-        facts = yield from looked(statements.facts, kept)
+        facts = yield from looked(kept)
         way = choose(facts, deep, filtered=bool(kept.names), indexed=kept.indexed)
         if way is not None:
             by_index = statements.narrow if way.narrow else statements.index

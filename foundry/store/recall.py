@@ -44,8 +44,8 @@ def measured(
 ) -> Found:
     """Find the effort for a recall of `aim`, as an average over the sample.
 
-    Of the shortfall that `aim` leaves half is kept as a margin: the sample is not the queries
-    that come.
+    Of the shortfall that `aim` leaves three quarters are kept as a margin: the sample is not the
+    queries that come.
     """
     cursor.execute(_QUERIES, (SAMPLE,))
     queries = [text for (text,) in cursor.fetchall()]
@@ -58,7 +58,7 @@ def measured(
         _distances(cursor, _EXACT, query, depths[-1] + 1)
         for query in _counted(queries, "searching exactly", told)
     ]
-    wanted = 1 - (1 - aim) / 2
+    wanted = 1 - (1 - aim) / 4
     sql = _BY_INDEX.format(nearest("true", 2, narrow=narrow))
     for effort in _efforts(method, lists):
         with _with_effort(cursor, method, effort):

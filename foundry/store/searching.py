@@ -12,7 +12,7 @@ from uuid import UUID
 from foundry.errors import InvalidValue
 from foundry.schema.conversations import DIMENSIONS
 from foundry.store import filters, strict, vectors
-from foundry.store.choosing import BLOCKS, ByIndex, Facts, choose
+from foundry.store.choosing import BLOCKS, GUESS, ByIndex, Facts, choose
 from foundry.store.filters import Where
 from foundry.store.operations import Atomic, Query, Statement, Steps
 from foundry.store.rows import NearRow, Rows, rows_of
@@ -26,12 +26,12 @@ _MESSAGE = ", ".join(f"m.{name}" for name in COLUMNS.split(", "))
 EXACTLY = "(m.embedding <=> $1::vector) + 0"
 
 # The index that is used, and the planner's own estimate of the rows.
-_FACTS = """
+_FACTS = Statement(
+    """
     SELECT i.amname, coalesce(i.opcname = 'halfvec_cosine_ops', false), coalesce(i.lists, 100),
            pg_catalog.obj_description(i.oid, 'pg_class'),
            CASE WHEN t.relpages > 0 AND t.reltuples >= 0
-                THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END,
-           {sampled}
+                THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END
     FROM (SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
                  / pg_catalog.current_setting('block_size')::bigint AS blocks
           FROM pg_catalog.pg_class AS c WHERE c.oid = 'messages'::pg_catalog.regclass) AS t
@@ -47,18 +47,19 @@ _FACTS = """
         WHERE n.indrelid = 'messages'::pg_catalog.regclass AND n.indisvalid
           AND n.indpred IS NULL
         ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1) AS i ON true
-"""
+    """
+)
 _SAMPLE = """
+    SELECT sum(b.seen)::bigint, sum(b.kept)::bigint
+    FROM (SELECT floor(random() * pg_catalog.pg_relation_size('messages'::pg_catalog.regclass)
+                       / pg_catalog.current_setting('block_size')::int)::bigint AS at
+          FROM generate_series(1, {blocks})) AS r
     CROSS JOIN LATERAL (
-        SELECT sum(b.seen) AS seen, sum(b.kept) AS kept
-        FROM (SELECT floor(random() * t.blocks)::bigint AS at
-              FROM generate_series(1, {blocks})) AS r
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS seen,
-                   count(*) FILTER (WHERE m.embedding IS NOT NULL AND {test}) AS kept
-            FROM messages AS m
-            WHERE m.ctid >= format('(%s,0)', r.at)::tid
-              AND m.ctid < format('(%s,0)', r.at + 1)::tid) AS b) AS s
+        SELECT count(*) AS seen,
+               count(*) FILTER (WHERE m.embedding IS NOT NULL AND {test}) AS kept
+        FROM messages AS m
+        WHERE m.ctid >= format('(%s,0)', r.at)::tid
+          AND m.ctid < format('(%s,0)', r.at + 1)::tid) AS b
 """
 # What is set is for this one statement: a plan that sorts is cheaper to the planner's mind where
 # it is not. And what a plan without sorting is taken to cost would have it compiled.
@@ -80,7 +81,6 @@ class _Statements:
             f"SELECT c.few, t.* FROM (SELECT count(*) AS few FROM (SELECT FROM messages AS m"
             f" WHERE {found} LIMIT {FEW + 1}) AS s) AS c LEFT JOIN LATERAL ({guarded}) AS t ON true"
         )
-        self.facts = facts_statement(names)
         last = 3 + len(names)
         self.index = self._by_index(tested, last, narrow=False)
         self.narrow = self._by_index(tested, last, narrow=True)
@@ -109,12 +109,10 @@ def nearest(tested: str, depth: int, *, narrow: bool) -> str:
     )
 
 
-def facts_statement(names: tuple[str, ...]) -> Statement:
-    """What is known of the table and its index, and of the filter in some blocks of it."""
-    if not names:
-        return Statement(_FACTS.format(sampled="0, 0"))
-    sample = _SAMPLE.format(blocks=BLOCKS, test=filters.test(names, 1))
-    return Statement(_FACTS.format(sampled="s.seen::bigint, s.kept::bigint") + sample)
+@functools.cache
+def _sample(names: tuple[str, ...]) -> Statement:
+    """How many messages are in some blocks of the table, and how many of them a filter leaves."""
+    return Statement(_SAMPLE.format(blocks=BLOCKS, test=filters.test(names, 1)))
 
 
 @functools.cache
@@ -146,7 +144,7 @@ def near(
         rows = yield Query(statements.few, args)
         if rows[0][0] <= FEW:
             return rows_of(NearRow, [row[1:] for row in rows if row[1] is not None])
-    facts = yield from looked(statements.facts, kept)
+    facts = yield from looked(kept)
     way = choose(facts, most, filtered=bool(kept.names), indexed=kept.indexed)
     while way is not None:
         by_index = statements.narrow if way.narrow else statements.index
@@ -166,10 +164,17 @@ def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> B
     return further if further is not None and further.depth > way.depth else None
 
 
-def looked(statement: Statement, kept: Where) -> Steps[Facts]:
-    """What there is to know before a way is chosen."""
-    rows = yield Query(statement, kept.args)
-    return Facts(*rows[0])
+def looked(kept: Where) -> Steps[Facts]:
+    """What there is to know before a way is chosen.
+
+    HNSW is so quick that its first answer is the cheapest look at what a filter leaves.
+    """
+    method, narrow, lists, comment, rows = (yield Query(_FACTS))[0]
+    facts = Facts(method, narrow, lists, comment, rows, *GUESS)
+    if not kept.names or method in (None, "hnsw"):
+        return facts
+    ((seen, left),) = yield Query(_sample(kept.names), kept.args)
+    return facts._replace(seen=seen, kept=left)
 
 
 class _Answer(Exception):
