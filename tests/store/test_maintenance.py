@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from store.crowd import told
+from support.crowd import told
 from support.server import Server
 
 from foundry.__main__ import main
@@ -55,7 +55,7 @@ def crowd(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def url(crowd: Database, server: Server) -> str:
     """The URL of that database."""
-    return server.url(crowd.target.dbname)
+    return server.url(str(crowd.target.dbname))
 
 
 def value(database: Database, query: str) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store import crowd
-from store.crowd import BEGIN, FAR, FEW, NEAR, ROLES, Said, embedding, nearest, told
+from support import crowd
+from support.crowd import BEGIN, FAR, FEW, NEAR, ROLES, Said, embedding, nearest, told
 from support.server import Server
 
 from foundry.database import Database, connect

@@ -71,7 +71,7 @@ def told(database: Database, rows: int) -> list[Said]:
 
 
 def _product(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(mul, a, b))
+    return float(sum(map(mul, a, b)))
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
