@@ -1,4 +1,4 @@
-"""`python -m foundry`: the embedded server and the demo."""
+"""`python -m foundry`: the embedded server, the demo, and maintenance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foundry.console import console_for, exit_code_of
 
@@ -51,10 +51,37 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _maintain(options: argparse.Namespace) -> int:
+    from foundry import maintaining
+
+    return maintaining.run(options)
+
+
+def _add_maintain(verbs: Any) -> None:
+    maintain = verbs.add_parser(
+        "maintain", help="vacuum the messages, train the vector index, measure its recall"
+    )
+    maintain.add_argument("--recall", type=float, default=0.99, help="to aim at (0.99)")
+    maintain.add_argument(
+        "--wait", type=float, default=600.0, metavar="SECONDS", help="for locks, each (600)"
+    )
+    maintain.add_argument("--json", action="store_true", help="an object a line, the result last")
+    maintain.add_argument("-q", "--quiet", action="store_true", help="the result alone")
+    _add_database(maintain)
+    maintain.set_defaults(call=_maintain)
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database", metavar="URL", help="else DATABASE_URL, else .env, else the embedded server"
+    )
+    parser.add_argument("--no-color", action="store_true", help="also NO_COLOR")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m foundry",
-        description="The embedded PostgreSQL server and a demonstration.",
+        description="The embedded PostgreSQL server, a demonstration, and maintenance.",
         epilog="Migrations: python -m foundry.migrate --help",
     )
     parser.add_argument(
@@ -66,11 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     stop = verbs.add_parser("stop", help="end the embedded server")
     stop.set_defaults(call=_stop)
     demo = verbs.add_parser("demo", help="store, search and read back an invented conversation")
-    demo.add_argument(
-        "--database", metavar="URL", help="else DATABASE_URL, else .env, else the embedded server"
-    )
-    demo.add_argument("--no-color", action="store_true", help="also NO_COLOR")
+    _add_database(demo)
     demo.set_defaults(call=_demo)
+    _add_maintain(verbs)
     return parser
 
 

@@ -30,5 +30,5 @@ __all__ = [
 
 SCHEMA = Schema(
     models=(*conversations.MODELS, *protocols.MODELS),
-    objects=(protocols.SAFETY_CONCERNS, *checkpoints.OBJECTS),
+    objects=(conversations.TEXT_INDEX, protocols.SAFETY_CONCERNS, *checkpoints.OBJECTS),
 )

@@ -14,6 +14,15 @@ DIMENSIONS = 384
 ROLES = ("user", "assistant", "system", "tool")
 """What `messages.role` may be."""
 
+SEARCHED = 200_000
+"""Characters of a message that text search looks at: a tsvector of more may be beyond 1 MB."""
+
+
+def text_of(configuration: str) -> str:
+    """The content of a message for text search, as the index on it has it."""
+    return f"to_tsvector('{configuration}'::regconfig, \"left\"(content, {SEARCHED}))"
+
+
 _NOW: list[Node] = [SQL("DEFAULT now()")]
 
 
@@ -108,10 +117,15 @@ Message.add_index(
             declare.Opclass(Message.embedding, "vector_cosine_ops"),
             name="idx_messages_embedding",
             using="ivfflat",
-            options={"lists": 1},
+            options={"lists": declare.tuned(1)},
         ),
         needs="extension:vector",
     )
 )
+TEXT_INDEX = declare.optional(
+    declare.Index(Message, SQL(text_of("simple")), name="idx_messages_text", using="gin"),
+    needs="option:text_index",
+)
+"""Words of messages; what it costs is in the documentation of the store."""
 
 MODELS = (User, Session, Message, ChainAnalysisResult)

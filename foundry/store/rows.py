@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
 
 class Row(Protocol):
@@ -51,6 +52,32 @@ class MessageRow(NamedTuple):
     role: str
     content: str
     embedding: Any = None
+
+
+class NearRow(NamedTuple):
+    """A message that was found by its embedding, and its cosine distance, from 0 to 2."""
+
+    id: int
+    session: UUID
+    ts: datetime
+    role: str
+    content: str
+    distance: float
+
+
+class HybridRow(NamedTuple):
+    """A message that was found by its embedding, its words, or both; the best has the top score."""
+
+    id: int
+    session: UUID
+    ts: datetime
+    role: str
+    content: str
+    score: float
+    distance: float | None
+    """Where it is among the nearest that were looked at."""
+    rank: float | None
+    """How well its words fit, where it is among the best of those."""
 
 
 class Unembedded(NamedTuple):

@@ -118,6 +118,11 @@ STEPS = (
     "protocolling",
     "listing",
     "trail",
+    "searching",
+    "fusing",
+    "filters",
+    "choosing",
+    "tuning",
     "rows",
     "strict",
 )
@@ -269,7 +274,7 @@ def fresh(program: str) -> set[str]:
     [
         "import foundry",
         "import foundry; [getattr(foundry, name) for name in foundry.__all__]",
-        "from foundry.store import conversations, protocols",
+        "from foundry.store import conversations, maintenance, protocols, search",
     ],
     ids=["import", "every public name", "the store"],
 )

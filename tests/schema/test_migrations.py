@@ -47,7 +47,7 @@ def migrate(target: Target, options: frozenset[str]) -> None:
         runner.up()
 
 
-@pytest.mark.parametrize("options", [frozenset(), frozenset({"jsonb_indexes"})])
+@pytest.mark.parametrize("options", [frozenset(), frozenset({"jsonb_indexes", "text_index"})])
 def test_the_dump_equals_that_of_create_tables_on_the_models(
     empty: Target, server: object, options: frozenset[str]
 ) -> None:
@@ -66,6 +66,7 @@ def test_the_dump_equals_that_of_create_tables_on_the_models(
         migrate(empty, options)
         assert expected == dump(empty)
         assert ("idx_safety_concerns" in expected) == bool(options)
+        assert ("idx_messages_text" in expected) == bool(options)
     finally:
         server.drop(declared)  # type: ignore[attr-defined]
 

@@ -16,8 +16,8 @@ except ImportError as error:
         name=error.name,
     ) from error
 
-from foundry.store.aio import conversations, protocols
+from foundry.store.aio import conversations, protocols, search
 from foundry.store.aio.database import Database, connect
 from foundry.store.aio.db import DB
 
-__all__ = ["DB", "Database", "connect", "conversations", "protocols"]
+__all__ = ["DB", "Database", "connect", "conversations", "protocols", "search"]

@@ -1,0 +1,74 @@
+"""How a search is done: by way of the filter, or by way of the vector index."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from foundry.store import tuning
+
+BLOCKS = 40
+"""Blocks of the table that are looked into to see how many messages a filter leaves."""
+
+GUESS = (4, 1)
+"""Where nothing is known of a filter: of four messages it leaves one."""
+
+# Microseconds, on an ordinary machine; what counts are their ratios.
+_EXACT = 0.75
+_SCANNED = 0.2
+_VISITED = 0.85
+_EF = 20.0
+_FETCHED = 2.0
+_BEGIN = 300.0
+
+
+class Facts(NamedTuple):
+    """The table and its vector index, as the server knows them."""
+
+    method: str | None
+    """"hnsw" or "ivfflat"; None where there is no index."""
+    narrow: bool
+    """True where the index is one of half-precision numbers."""
+    lists: int
+    comment: str | None
+    rows: float
+    """How many messages there are, as PostgreSQL's planner estimates it."""
+    seen: int
+    """Messages that were looked at, and how many of them the filter leaves."""
+    kept: int
+
+
+class ByIndex(NamedTuple):
+    """Take the nearest from the index, as many as `depth`, and of these what the filter leaves."""
+
+    setting: str
+    effort: int
+    depth: int
+    narrow: bool
+
+
+def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByIndex | None:
+    """How to find `limit` messages; None for the exact way, through all that the filter leaves.
+
+    Of messages that are in no order the index has to give more, the fewer a filter leaves. An
+    index that maintenance has not measured is not used: nobody knows what it finds.
+    """
+    known = tuning.parsed(facts.comment)
+    if facts.method is None or known is None or (filtered and not facts.kept):
+        return None
+    rows = facts.rows
+    share = facts.kept / facts.seen if filtered else 1.0
+    # So many more that it is unlikely to be too few.
+    depth = math.ceil((limit + 2 * math.sqrt(limit)) / share) if filtered else limit
+    found = known.enough(depth)
+    if found is None or depth > rows:
+        return None
+    effort, depth = found
+    cost = _BEGIN + _FETCHED * depth
+    cost += _EF * effort if facts.method == "hnsw" else _VISITED * rows * effort / facts.lists
+    exact = _EXACT * rows * share + (0.0 if indexed or not filtered else _SCANNED * rows)
+    if exact <= cost:
+        return None
+    if facts.method == "hnsw":
+        return ByIndex("hnsw.ef_search", effort, min(depth, effort), facts.narrow)
+    return ByIndex("ivfflat.probes", effort, depth, facts.narrow)

@@ -1,0 +1,222 @@
+"""The steps of finding the messages nearest to an embedding, whatever else they have to be."""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from foundry.errors import InvalidValue
+from foundry.schema.conversations import DIMENSIONS
+from foundry.store import filters, strict, vectors
+from foundry.store.choosing import BLOCKS, GUESS, ByIndex, Facts, choose
+from foundry.store.filters import Where
+from foundry.store.operations import Atomic, Query, Statement, Steps
+from foundry.store.rows import NearRow, Rows, rows_of
+
+FEW = 4000
+"""Messages of a session or user that are not worth a second look."""
+
+COLUMNS = "id, session_id, ts, role, content"
+_MESSAGE = ", ".join(f"m.{name}" for name in COLUMNS.split(", "))
+# The sum is in no index: what is sorted by it is all that the filter leaves.
+EXACTLY = "(m.embedding <=> $1::vector) + 0"
+
+# The index that is used, and the planner's own estimate of the rows.
+_FACTS = Statement(
+    """
+    SELECT i.amname, coalesce(i.opcname = 'halfvec_cosine_ops', false), coalesce(i.lists, 100),
+           pg_catalog.obj_description(i.oid, 'pg_class'),
+           CASE WHEN t.relpages > 0 AND t.reltuples >= 0
+                THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END
+    FROM (SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
+                 / pg_catalog.current_setting('block_size')::bigint AS blocks
+          FROM pg_catalog.pg_class AS c WHERE c.oid = 'messages'::pg_catalog.regclass) AS t
+    LEFT JOIN (
+        SELECT x.oid, a.amname, o.opcname,
+               (SELECT option_value::int FROM pg_catalog.pg_options_to_table(x.reloptions)
+                WHERE option_name = 'lists') AS lists
+        FROM pg_catalog.pg_index AS n
+        JOIN pg_catalog.pg_class AS x ON x.oid = n.indexrelid
+        JOIN pg_catalog.pg_am AS a ON a.oid = x.relam AND a.amname IN ('hnsw', 'ivfflat')
+        JOIN pg_catalog.pg_opclass AS o ON o.oid = n.indclass[0]
+             AND o.opcname IN ('vector_cosine_ops', 'halfvec_cosine_ops')
+        WHERE n.indrelid = 'messages'::pg_catalog.regclass AND n.indisvalid
+          AND n.indpred IS NULL
+        ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1) AS i ON true
+    """
+)
+_SAMPLE = """
+    SELECT sum(b.seen)::bigint, sum(b.kept)::bigint
+    FROM (SELECT floor(random() * pg_catalog.pg_relation_size('messages'::pg_catalog.regclass)
+                       / pg_catalog.current_setting('block_size')::int)::bigint AS at
+          FROM generate_series(1, {blocks})) AS r
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS seen,
+               count(*) FILTER (WHERE m.embedding IS NOT NULL AND {test}) AS kept
+        FROM messages AS m
+        WHERE m.ctid >= format('(%s,0)', r.at)::tid
+          AND m.ctid < format('(%s,0)', r.at + 1)::tid) AS b
+"""
+# What is set is for this one statement: a plan that sorts is cheaper to the planner's mind where
+# it is not. And what a plan without sorting is taken to cost would have it compiled.
+_SET = Statement(
+    "SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true),"
+    " set_config($1, $2, true)"
+)
+_NARROW = f"halfvec({DIMENSIONS})"
+
+
+class _Statements:
+    """The ways to search with a filter by these; the vector is `$1`, the limit `$2`."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        found, tested = filters.condition(names, 3), filters.test(names, 3)
+        self.exact = Statement(self._exact(found))
+        guarded = self._exact(f"c.few <= {FEW} AND {found}")
+        self.few = Statement(
+            f"SELECT c.few, t.* FROM (SELECT count(*) AS few FROM (SELECT FROM messages AS m"
+            f" WHERE {found} LIMIT {FEW + 1}) AS s) AS c LEFT JOIN LATERAL ({guarded}) AS t ON true"
+        )
+        last = 3 + len(names)
+        self.index = self._by_index(tested, last, narrow=False)
+        self.narrow = self._by_index(tested, last, narrow=True)
+
+    @staticmethod
+    def _by_index(tested: str, depth: int, *, narrow: bool) -> Statement:
+        return Statement(
+            f"SELECT {COLUMNS}, distance FROM ({nearest(tested, depth, narrow=narrow)}) AS n"
+            " WHERE kept ORDER BY distance, id LIMIT $2"
+        )
+
+    @staticmethod
+    def _exact(found: str) -> str:
+        return (
+            f"SELECT {_MESSAGE}, {EXACTLY} AS distance FROM messages AS m"
+            f" WHERE m.embedding IS NOT NULL AND {found} ORDER BY distance, m.id LIMIT $2"
+        )
+
+
+def nearest(tested: str, depth: int, *, narrow: bool) -> str:
+    """SQL of the nearest by the index, as many as `$depth`, and whether the filter keeps each."""
+    order = f"m.embedding::{_NARROW} <=> $1::{_NARROW}" if narrow else "distance"
+    return (
+        f"SELECT {_MESSAGE}, m.embedding <=> $1::vector AS distance, {tested} AS kept"
+        f" FROM messages AS m ORDER BY {order} LIMIT ${depth}"
+    )
+
+
+@functools.cache
+def _sample(names: tuple[str, ...]) -> Statement:
+    """How many messages are in some blocks of the table, and how many of them a filter leaves."""
+    return Statement(_SAMPLE.format(blocks=BLOCKS, test=filters.test(names, 1)))
+
+
+@functools.cache
+def _statements(names: tuple[str, ...]) -> _Statements:
+    return _Statements(names)
+
+
+def near(
+    embedding: Any,
+    limit: int = 10,
+    *,
+    user: UUID | str | None = None,
+    session: UUID | str | None = None,
+    role: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Steps[Rows[NearRow]]:
+    """Return the `limit` messages nearest to an embedding by cosine distance, nearest first.
+
+    They are of that user, session and role, from `since` on and before `until`, and as many as
+    there are, up to `limit`. A message without an embedding is not found.
+    """
+    sought = direction(embedding, "near.embedding")
+    most = strict.integer(limit, "near.limit", low=1)
+    kept = filters.where("near", user=user, session=session, role=role, since=since, until=until)
+    statements = _statements(kept.names)
+    args = (sought, most, *kept.args)
+    if kept.indexed:
+        rows = yield Query(statements.few, args)
+        if rows[0][0] <= FEW:
+            return rows_of(NearRow, [row[1:] for row in rows if row[1] is not None])
+    facts = yield from looked(kept)
+    way = choose(facts, most, filtered=bool(kept.names), indexed=kept.indexed)
+    while way is not None:
+        by_index = statements.narrow if way.narrow else statements.index
+        rows = yield from aside(way, by_index, (*args, way.depth))
+        if len(rows) == most:
+            return rows_of(NearRow, rows)
+        way = deeper(facts, way, most, len(rows), kept)
+    return rows_of(NearRow, (yield Query(statements.exact, args)))
+
+
+def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> ByIndex | None:
+    """The next way where one found too few: near the vector the filter leaves so many."""
+    if not kept.names or not found:
+        return None
+    facts = facts._replace(seen=way.depth, kept=found)
+    further = choose(facts, limit, filtered=True, indexed=kept.indexed)
+    return further if further is not None and further.depth > way.depth else None
+
+
+def looked(kept: Where) -> Steps[Facts]:
+    """What there is to know before a way is chosen.
+
+    HNSW is so quick that its first answer is the cheapest look at what a filter leaves.
+    """
+    method, narrow, lists, comment, rows = (yield Query(_FACTS))[0]
+    facts = Facts(method, narrow, lists, comment, rows, *GUESS)
+    if not kept.names or method in (None, "hnsw"):
+        return facts
+    ((seen, left),) = yield Query(_sample(kept.names), kept.args)
+    return facts._replace(seen=seen, kept=left)
+
+
+class _Answer(Exception):
+    """The rows of a statement, on their way out of a transaction that is rolled back."""
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+def aside(
+    way: ByIndex, statement: Statement, args: tuple[Any, ...]
+) -> Steps[list[tuple[Any, ...]]]:
+    """Run a SELECT with the settings of a way, and leave no trace of them.
+
+    When a savepoint is released what was set in it stays set for the caller's transaction; when
+    it is rolled back it is not.
+    """
+    try:
+        yield Atomic(_set_apart(way, statement, args))
+    except _Answer as answer:
+        return answer.rows
+    raise AssertionError("a transaction without an answer")
+
+
+def _set_apart(way: ByIndex, statement: Statement, args: tuple[Any, ...]) -> Steps[None]:
+    yield Query(_SET, (way.setting, str(way.effort)))
+    raise _Answer((yield Query(statement, args)))
+
+
+_TINY, _HUGE = 1e-12, 1e12
+
+
+def direction(embedding: Any, path: str) -> vectors.Packed:
+    """The embedding, by another length where its own is beyond what the server can square."""
+    packed = strict.vector(embedding, path, dimensions=DIMENSIONS)
+    numbers = vectors.layout(DIMENSIONS).unpack_from(packed, 4)
+    longest = max(map(abs, numbers))
+    if not longest:
+        raise InvalidValue(f"{path}: zero, which has no direction")
+    if _TINY < longest < _HUGE:
+        return packed
+    _, exponent = math.frexp(longest)
+    scaled = (math.ldexp(number, -exponent) for number in numbers)
+    return vectors.Packed(struct.pack(f">HH{DIMENSIONS}f", DIMENSIONS, 0, *scaled))

@@ -1,0 +1,79 @@
+"""What maintenance found out about a vector index; it is kept in the comment of the index.
+
+There it is seen by every session at once, and it goes when the index goes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+DEPTHS = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
+"""How many of the nearest are asked for, where the effort that takes is measured."""
+
+EF_MOST = 1000
+"""`hnsw.ef_search` ends there."""
+
+_OURS = re.compile(r"\n?foundry search: (\{.*\})\s*\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """The effort for a recall: lists that IVFFlat probes, or HNSW's ef_search."""
+
+    recall: float
+    """What was aimed at."""
+    rows: int
+    """How many embeddings there were when the index was built or first measured."""
+    lists: int | None = None
+    """The lists of an IVFFlat index."""
+    training: bool = False
+    """True while the index is built anew, and where that was not ended."""
+    effort: dict[int, int] = field(default_factory=dict)
+    """How much is needed for so many of the nearest; what is not in it no effort is enough for."""
+
+    def values(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {**asdict(self), "effort": {str(k): v for k, v in self.effort.items()}}
+
+    def enough(self, depth: int) -> tuple[int, int] | None:
+        """The effort for at least `depth` of the nearest, and for how many it is good."""
+        deep = min((deep for deep in self.effort if deep >= depth), default=None)
+        return None if deep is None else (self.effort[deep], deep)
+
+    def before(self, lists: int) -> Tuning:
+        """What is good for the index as it is, and for one of so many lists that takes its place.
+
+        As large a part of the lists as before holds as many of the nearest.
+        """
+        share = max(1.0, lists / (self.lists or 1))
+        most = max(lists, self.lists or 1)
+        scaled = {deep: min(most, math.ceil(value * share)) for deep, value in self.effort.items()}
+        return replace(self, lists=most, training=True, effort=scaled)
+
+
+def parsed(comment: str | None) -> Tuning | None:
+    """What the comment of an index says; None where that is nothing, or nothing usable."""
+    found = _OURS.search(comment or "")
+    if found is None:
+        return None
+    try:
+        values = json.loads(found[1])
+        return Tuning(
+            recall=float(values["recall"]),
+            rows=int(values["rows"]),
+            lists=None if values["lists"] is None else int(values["lists"]),
+            training=bool(values["training"]),
+            effort={int(k): int(v) for k, v in values["effort"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def commented(comment: str | None, tuning: Tuning) -> str:
+    """The comment with another tuning; what else it says is kept."""
+    rest = _OURS.sub("", comment or "")
+    return f"{rest}\nfoundry search: {json.dumps(tuning.values())}".lstrip("\n")

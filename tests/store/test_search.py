@@ -1,0 +1,350 @@
+"""Search: as many messages as there are, the nearest ones, whatever is filtered by."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import crowd
+from support.crowd import BEGIN, FAR, FEW, NEAR, ROLES, Said, embedding, nearest, told
+from support.server import Server
+
+from foundry.database import Database, connect
+from foundry.errors import InvalidValue, StoreError
+from foundry.schema import Message
+from foundry.schema.base import has_column
+from foundry.store import choosing, fusing, maintenance, search, searching
+from foundry.store.choosing import ByIndex, Facts
+from foundry.store.tuning import Tuning, commented, parsed
+
+ROWS = 12_000
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+HALF = BEGIN + timedelta(minutes=ROWS // 2)
+QUERY = [2.0, *([0.1] * 11), *([0.0] * 372)]
+
+
+class Place:
+    """A database, its messages, and whether its index is measured."""
+
+    def __init__(self, database: Database, said: list[Said]) -> None:
+        self.database = database
+        self.said = said
+
+
+def places(server: Server, rows: int, *, measured: bool) -> Iterator[Place]:
+    """A database of so many messages."""
+    name = server.clone()
+    pool = connect(server.url(name), bind=False, pool_size=4)
+    try:
+        with pool.connection_context():
+            if not has_column(pool, Message.embedding):
+                pytest.skip("this server has no pgvector")
+            said = told(pool, rows)
+            if measured:
+                maintenance.maintain(pool)
+            yield Place(pool, said)
+    finally:
+        pool.close_all()
+        server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def exact(server: Server) -> Iterator[Place]:
+    """A small one whose index nobody has measured."""
+    yield from places(server, 600, measured=False)
+
+
+@pytest.fixture(scope="module")
+def large(server: Server) -> Iterator[Place]:
+    """One that is large enough for its index to be used."""
+    yield from places(server, ROWS, measured=True)
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[ByIndex | None]:
+    """The ways that are chosen, in their order."""
+    seen: list[ByIndex | None] = []
+
+    def chosen(*args: Any, **kwargs: Any) -> ByIndex | None:
+        seen.append(choosing.choose(*args, **kwargs))
+        return seen[-1]
+
+    monkeypatch.setattr(searching, "choose", chosen)
+    monkeypatch.setattr(fusing, "choose", chosen)
+    return seen
+
+
+def filters(said: list[Said]) -> st.SearchStrategy[dict[str, Any]]:
+    """Any filters, of what is there mostly."""
+    moments = st.integers(-1, len(said) + 1).map(lambda at: BEGIN + timedelta(minutes=at))
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "user": st.sampled_from([NEAR, FAR, FEW]),
+            "session": st.sampled_from(said).map(lambda one: one.session),
+            "role": st.sampled_from(ROLES),
+            "since": moments,
+            "until": moments,
+        },
+    ).filter(lambda drawn: not {"since", "until"} <= {*drawn} or drawn["since"] < drawn["until"])
+
+
+@SHARED
+@given(data=st.data(), limit=st.integers(1, 700), seed=st.integers(0, 99))
+def test_what_is_found_is_what_python_finds(
+    exact: Place, data: st.DataObject, limit: int, seed: int
+) -> None:
+    """The same messages in the same order, with their distances, under any filters."""
+    given = data.draw(filters(exact.said))
+    query = embedding(random.Random(seed), 1.0 if seed % 2 else -1.0)
+    found = search.near(exact.database, query, limit, **given)
+    wanted = nearest(exact.said, query, limit, **given)
+    assert [(one.id, one.session, one.role, one.ts, one.content) for one in wanted] == [
+        (one.id, one.session, one.role, one.ts, one.content) for one in found
+    ]
+    distances = [crowd.cosine(one.embedding, query) for one in wanted]
+    assert pytest.approx(distances, abs=1e-5) == [one.distance for one in found]
+
+
+@SHARED
+@given(data=st.data(), limit=st.integers(1, 50), seed=st.integers(0, 99))
+def test_by_an_index_no_row_is_missing(
+    large: Place, data: st.DataObject, limit: int, seed: int
+) -> None:
+    """Never fewer rows than there are, and none that the filter leaves out."""
+    given = data.draw(filters(large.said))
+    query = embedding(random.Random(seed), 1.0 if seed % 2 else -1.0)
+    found = search.near(large.database, query, limit, **given)
+    left = {one.id for one in crowd.kept(large.said, **given)}
+    assert min(limit, len(left)) == len({one.id for one in found} & left) == len(found)
+    assert sorted(one.distance for one in found) == [one.distance for one in found]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"role": "user"}, {"since": BEGIN + timedelta(minutes=ROWS // 4)}],
+    ids=str,
+)
+def test_the_index_is_used_and_its_recall_is_what_was_measured(
+    large: Place, ways: list[ByIndex | None], given: dict[str, Any]
+) -> None:
+    """Where the filter leaves much."""
+    shares = []
+    for seed in range(20):
+        query = embedding(random.Random(seed), 1.0)
+        found = {one.id for one in search.near(large.database, query, **given)}
+        shares.append(len(found & {one.id for one in nearest(large.said, query, 10, **given)}))
+    assert 0.97 <= sum(shares) / 200
+    assert ways[0] is not None
+
+
+def test_a_filter_whose_messages_are_elsewhere_loses_none(
+    large: Place, ways: list[ByIndex | None]
+) -> None:
+    """It leaves half of all messages, and none of those is near: the index gives none."""
+    found = search.near(large.database, QUERY, since=HALF)
+    wanted = nearest(large.said, QUERY, 10, since=HALF)
+    assert [one.id for one in wanted] == [one.id for one in found]
+    assert ways[0] is not None
+
+
+def test_few_messages_of_a_session_or_user_are_found_by_one_statement(
+    large: Place, ways: list[ByIndex | None]
+) -> None:
+    """Nothing has to be chosen."""
+    assert 7 == len(search.near(large.database, QUERY, 10, user=FEW))
+    assert 7 == len(search.near(large.database, QUERY, 10, session=large.said[0].session))
+    assert [] == search.near(large.database, QUERY, 10, user=crowd.UUID(int=0))
+    assert [] == ways
+
+
+SETTINGS = "SELECT current_setting('enable_sort'), current_setting('ivfflat.probes', true)"
+
+
+def test_no_setting_is_left_behind(large: Place, ways: list[ByIndex | None]) -> None:
+    """Not in the session, and not in a transaction of the caller's, who may have set them too."""
+    database = large.database
+    search.near(database, QUERY)
+    before = database.execute_sql(SETTINGS).fetchone()
+    assert "on" == before[0]
+    with database.atomic():
+        database.execute_sql("SET LOCAL ivfflat.probes = 3")
+        search.near(database, QUERY)
+        assert ("on", "3") == database.execute_sql(SETTINGS).fetchone()
+    assert before == database.execute_sql(SETTINGS).fetchone()
+    assert all(isinstance(way, ByIndex) for way in ways)
+    assert 2 == len(ways)
+
+
+def test_a_transaction_finds_what_it_has_written(large: Place) -> None:
+    """And what it wrote is there after a search, which rolls back what it has set."""
+    with large.database.atomic() as transaction:
+        large.database.execute_sql(
+            "INSERT INTO messages (session_id, role, content, embedding)"
+            " SELECT session_id, 'tool', 'written now', %s FROM messages LIMIT 1",
+            (str(QUERY),),
+        )
+        assert "written now" == search.near(large.database, QUERY, 1)[0].content
+        assert "written now" == search.near(large.database, QUERY, 1, role="tool")[0].content
+        transaction.rollback()
+
+
+BAD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"embedding": [1.0] * 383}, "near.embedding: 383 numbers, not 384"),
+    ({"embedding": [0.0] * 384}, "near.embedding: zero, which has no direction"),
+    ({"embedding": [float("nan")] * 384}, "near.embedding[0]: NaN"),
+    ({"limit": 0}, "near.limit: not from 1 to"),
+    ({"limit": True}, "near.limit: expected int, got bool"),
+    ({"user": "me"}, "near.user: not a UUID"),
+    ({"session": 5}, "near.session: expected UUID, got int"),
+    ({"role": "robot"}, "near.role: not one of"),
+    ({"since": datetime(2026, 1, 1)}, "near.since: a datetime without"),
+    ({"since": BEGIN, "until": BEGIN}, "near.until: not after near.since"),
+)
+
+
+@pytest.mark.parametrize(("bad", "message"), BAD)
+def test_a_bad_value_is_refused_before_any_sql(
+    exact: Place, bad: dict[str, Any], message: str
+) -> None:
+    """An open transaction goes on."""
+    with exact.database.atomic():
+        with pytest.raises(InvalidValue) as refused:
+            search.near(exact.database, **{"embedding": QUERY, **bad})
+        assert 1 == len(search.near(exact.database, QUERY, 1))
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_length_of_what_is_sought_does_not_matter(exact: Place, scale: float) -> None:
+    """The server squares it in single precision, where it would be zero or infinite."""
+    query = embedding(random.Random(1), 1.0)
+    wanted = search.near(exact.database, query, 20)
+    found = search.near(exact.database, [number * scale for number in query], 20)
+    assert [one.id for one in wanted] == [one.id for one in found]
+
+
+def fused(said: list[Said], query: list[float], word: str, limit: int, **given: Any) -> list[Any]:
+    """Reciprocal rank fusion in Python; every message has a word once, so words rank by id."""
+    depth = max(50, 4 * limit)
+    near = [one.id for one in nearest(said, query, depth, **given)]
+    fits = [one.id for one in crowd.kept(said, **given) if word in one.content.split()]
+    fits = sorted(fits, reverse=True)[:depth]
+    scores: dict[int, float] = {}
+    for ranking in (near, fits):
+        for place, id in enumerate(ranking, 1):
+            scores[id] = scores.get(id, 0) + 1 / (60 + place)
+    return sorted(scores.items(), key=lambda one: (-one[1], one[0]))[:limit]
+
+
+@SHARED
+@given(
+    data=st.data(),
+    limit=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    word=st.sampled_from(["sleep", "worry", "day", "missing"]),
+)
+def test_both_rankings_are_fused(
+    exact: Place, data: st.DataObject, limit: int, seed: int, word: str
+) -> None:
+    """As Python fuses them, under any filters."""
+    given = data.draw(filters(exact.said))
+    query = embedding(random.Random(seed), 1.0)
+    found = search.hybrid(exact.database, word, query, limit, **given)
+    wanted = fused(exact.said, query, word, limit, **given)
+    assert [id for id, _ in wanted] == [one.id for one in found]
+    assert pytest.approx([score for _, score in wanted]) == [one.score for one in found]
+
+
+def test_hybrid_search_uses_the_index_and_finds_the_same(
+    large: Place, ways: list[ByIndex | None]
+) -> None:
+    """With its transaction, and without when the index gives too few."""
+    found = search.hybrid(large.database, "worry", QUERY, 10, role="user")
+    assert isinstance(ways[0], ByIndex)
+    wanted = fused(large.said, QUERY, "worry", 10, role="user")
+    assert 9 <= len({one.id for one in found} & {id for id, _ in wanted})
+    far = search.hybrid(large.database, "worry", QUERY, 10, since=HALF)
+    wanted = fused(large.said, QUERY, "worry", 10, since=HALF)
+    assert [id for id, _ in wanted] == [one.id for one in far]
+
+
+def test_the_configuration_of_text_search_is_a_parameter(exact: Place) -> None:
+    """It is part of the statement, so nothing but a name is one."""
+    sought = search.hybrid(exact.database, "sleeping -day", QUERY, configuration="english")
+    assert any(one.rank for one in sought)
+    assert not any(one.rank for one in search.hybrid(exact.database, "sleeping", QUERY))
+    for bad in ("x' OR true --", "", "Simple", "klingon"):
+        with pytest.raises(InvalidValue, match=r"^hybrid\.configuration: "):
+            search.hybrid(exact.database, "x", QUERY, configuration=bad)
+    with pytest.raises(InvalidValue, match=r"^hybrid\.words: U\+0000 at 1$"):
+        search.hybrid(exact.database, "x\0", QUERY)
+
+
+def test_a_message_of_any_length_can_be_searched(exact: Place) -> None:
+    """A tsvector ends at 1 MB."""
+    long = " ".join(f"w{number}" for number in range(300_000))
+    with exact.database.atomic() as transaction:
+        exact.database.execute_sql(
+            "INSERT INTO messages (session_id, role, content)"
+            " SELECT session_id, 'tool', %s FROM messages LIMIT 1",
+            (long,),
+        )
+        assert any(one.rank for one in search.hybrid(exact.database, "w99", QUERY, role="tool"))
+        transaction.rollback()
+
+
+TUNED = Tuning(recall=0.99, rows=100_000, lists=100, effort={10: 10, 100: 20})
+FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 100_000.0, 100, 50)
+
+
+def chosen(facts: Facts, *, filtered: bool = True, indexed: bool = True) -> ByIndex | None:
+    """How ten would be looked for."""
+    return choosing.choose(facts, 10, filtered=filtered, indexed=indexed)
+
+
+def test_the_fewer_a_filter_leaves_the_deeper_the_index_is_asked() -> None:
+    """Until going through what the filter leaves costs less."""
+    assert ByIndex("ivfflat.probes", 10, 10, False) == chosen(FACTS, filtered=False)
+    assert ByIndex("ivfflat.probes", 20, 100, False) == chosen(FACTS)
+    assert None is chosen(FACTS._replace(kept=12))
+    assert None is chosen(FACTS._replace(kept=0))
+    assert isinstance(chosen(FACTS._replace(kept=20), indexed=False), ByIndex)
+
+
+def test_an_index_that_was_not_measured_is_not_used() -> None:
+    """Nobody knows what it finds."""
+    for comment in (None, "", "of the vectors", "foundry search: {}", "foundry search: {nonsense}"):
+        assert None is chosen(FACTS._replace(comment=comment), filtered=False)
+    assert None is chosen(FACTS._replace(method=None), filtered=False)
+
+
+def test_what_else_the_comment_of_an_index_says_is_kept() -> None:
+    """And only the last tuning counts."""
+    once = commented("of the vectors", TUNED)
+    assert TUNED == parsed(once)
+    other = TUNED.before(300)
+    assert (300, True, {10: 30, 100: 60}) == (other.lists, other.training, other.effort)
+    twice = commented(once, other)
+    assert other == parsed(twice)
+    assert "of the vectors" == twice.partition("\n")[0]
+    assert 1 == twice.count("foundry search")
+
+
+def test_without_an_embedding_column_it_says_what_to_do(server: Server) -> None:
+    """One line, of the kind that the store's other functions raise."""
+    name = server.clone()
+    pool = connect(server.url(name), bind=False, pool_size=1)
+    try:
+        with pool.connection_context():
+            pool.execute_sql("ALTER TABLE messages DROP COLUMN IF EXISTS embedding")
+            with pytest.raises(StoreError, match=r'run "python -m foundry\.migrate up"$'):
+                search.near(pool, QUERY, user=NEAR)
+    finally:
+        pool.close_all()
+        server.drop(name)
