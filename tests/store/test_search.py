@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from support import crowd
 from support.crowd import BEGIN, FAR, FEW, NEAR, ROLES, Said, embedding, nearest, told
 from support.server import Server
+from support.transports import Looped, search
 
 from foundry.database import Database, connect
 from foundry.errors import InvalidValue, StoreError
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import choosing, fusing, maintenance, search, searching
+from foundry.store import choosing, fusing, maintenance, searching
 from foundry.store.choosing import ByIndex, Facts
 from foundry.store.tuning import Tuning, commented, parsed
 
@@ -31,12 +32,12 @@ QUERY = [2.0, *([0.1] * 11), *([0.0] * 372)]
 class Place:
     """A database, its messages, and whether its index is measured."""
 
-    def __init__(self, database: Database, said: list[Said]) -> None:
+    def __init__(self, database: Database | Looped, said: list[Said]) -> None:
         self.database = database
         self.said = said
 
 
-def places(server: Server, rows: int, *, measured: bool) -> Iterator[Place]:
+def places(server: Server, rows: int, transport: str, *, measured: bool) -> Iterator[Place]:
     """A database of so many messages."""
     name = server.clone()
     pool = connect(server.url(name), bind=False, pool_size=4)
@@ -47,22 +48,28 @@ def places(server: Server, rows: int, *, measured: bool) -> Iterator[Place]:
             said = told(pool, rows)
             if measured:
                 maintenance.maintain(pool)
-            yield Place(pool, said)
+            if transport == "psycopg2":
+                yield Place(pool, said)
+            else:
+                looped = Looped(server.url(name), pool_size=2)
+                with looped.connection_context():
+                    yield Place(looped, said)
+                looped.close_all()
     finally:
         pool.close_all()
         server.drop(name)
 
 
-@pytest.fixture(scope="module")
-def exact(server: Server) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=["psycopg2", "asyncpg"])
+def exact(request: pytest.FixtureRequest, server: Server) -> Iterator[Place]:
     """A small one whose index nobody has measured."""
-    yield from places(server, 600, measured=False)
+    yield from places(server, 600, request.param, measured=False)
 
 
-@pytest.fixture(scope="module")
-def large(server: Server) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=["psycopg2", "asyncpg"])
+def large(request: pytest.FixtureRequest, server: Server) -> Iterator[Place]:
     """One that is large enough for its index to be used."""
-    yield from places(server, ROWS, measured=True)
+    yield from places(server, ROWS, request.param, measured=True)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from foundry.database import Database, connect
 from foundry.store import aio
 from foundry.store import conversations as blocking_conversations
 from foundry.store import protocols as blocking_protocols
+from foundry.store import search as blocking_search
 
 
 class _Atomic:
@@ -108,3 +109,4 @@ class _Functions:
 
 conversations = _Functions(blocking_conversations, aio.conversations)
 protocols = _Functions(blocking_protocols, aio.protocols)
+search = _Functions(blocking_search, aio.search)
