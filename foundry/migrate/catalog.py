@@ -74,7 +74,7 @@ def server_version(database: Database) -> int:
 
 
 def is_meddled_with(database: Database) -> bool:
-    """True where what CREATE makes depends on event triggers or on privileges by default."""
+    """True where event triggers, default privileges or publications have a say in CREATE."""
     (found,) = database.execute_sql(queries.text("meddlers"), ()).fetchone()
     return bool(found)
 

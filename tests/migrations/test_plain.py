@@ -252,6 +252,15 @@ def test_columns_come_in_the_order_of_the_model(db: Database) -> None:
     assert 2 == wanted_twice(db, Schema(models=(Shelf, Root)))
 
 
+def test_what_rests_on_a_table_does_not_rest_on_one_that_is_made(db: Database) -> None:
+    """The order of its rows, statistics and a publication of its own."""
+    make(db, (Shelf, Root))
+    db.execute_sql("CLUSTER shelf USING shelf_label")
+    db.execute_sql("CREATE STATISTICS s ON label, place FROM shelf")
+    db.execute_sql("CREATE PUBLICATION p FOR TABLE shelf")
+    assert 2 == wanted_twice(db, Schema(models=(Shelf, Root)))
+
+
 def test_a_name_that_two_would_choose_is_left_to_the_server(db: Database) -> None:
     """It gives one of them a number, and the order of the models says which one."""
 
@@ -296,6 +305,7 @@ def test_a_key_that_rests_on_another_index_is_built(db: Database) -> None:
         "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
         "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
         " CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
+        "CREATE PUBLICATION p FOR ALL TABLES",
     ],
 )
 def test_where_others_have_a_say_in_create_nothing_is_known(desk: Desk, statement: str) -> None:
