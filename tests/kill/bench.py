@@ -189,6 +189,9 @@ class Bench:
             "err": f"{said}.err",
             "kill": list(kill or ()),
         }
+        for name in (asked["out"], asked["err"]):
+            # Also of one that is killed before it says a word.
+            Path(str(name)).touch()
         run = Run(self, self.asked(asked), said)
         self.runs.append(run)
         return run
