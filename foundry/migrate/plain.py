@@ -171,7 +171,8 @@ def _primary_key(table: Place, columns: tuple[str, ...]) -> Constraint:
 
 def _column(table: Place, position: int, text: str, default: str) -> Iterator[Object | None]:
     found = _COLUMN.fullmatch(text)
-    if found is None:
+    # Letters of other scripts have capitals among the English ones.
+    if found is None or not found[2].isascii():
         yield None
         return
     name, kind = _unquoted(found[1]), found[2].upper()

@@ -159,3 +159,55 @@ def test_a_row_that_moves_takes_its_value_along(desk: tuple[Desk, Target]) -> No
     added, in_step, *_ = steps(made, "up")
     execute(target, added, in_step, "UPDATE note SET id = -id WHERE id = 5")
     assert [(-5,)] == rows(target, "SELECT id FROM note WHERE a_new IS NOT NULL")
+
+
+# What the database that the file is written for does not have, and how it is got rid of.
+UNKNOWN = {
+    "index": ("CREATE INDEX late ON note (same) INCLUDE (a)", "DROP INDEX late"),
+    "constraint": (
+        "ALTER TABLE note ADD CONSTRAINT late CHECK (a > '2000-01-01')",
+        "ALTER TABLE note DROP CONSTRAINT late",
+    ),
+    "statistics object": ("CREATE STATISTICS late ON a, same FROM note", "DROP STATISTICS late"),
+    "rights": ("GRANT SELECT (a) ON note TO PUBLIC", "REVOKE SELECT (a) ON note FROM PUBLIC"),
+    "rule": ("CREATE RULE late AS ON UPDATE TO note DO INSTEAD NOTHING", "DROP RULE late ON note"),
+    "trigger": (
+        "CREATE TRIGGER late BEFORE UPDATE ON note FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "DROP TRIGGER late ON note",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_the_file_does_not_know_is_not_dropped_with_the_column(
+    desk: tuple[Desk, Target], what: str
+) -> None:
+    """Nothing is changed where more hangs on the column; without it the run goes through."""
+    made, target = desk
+    late, gone = UNKNOWN[what]
+    execute(target, late)
+    refused = made.up(target)
+    assert 2 == refused.code
+    assert "more hangs on the column than this file knows of: drop that" in refused.err
+    assert f"({what} " in refused.err
+    assert [(ROWS,)] == rows(target, "SELECT count(*) FROM note WHERE a = same")
+    assert [] == rows(target, "SELECT FROM pg_attribute WHERE attname = 'a_new'")
+    execute(target, gone)
+    assert 0 == made.up(target).code
+    assert [] == rows(target, f"{OURS}; {WRONG}")
+
+
+def test_what_comes_while_it_is_swapped_is_not_dropped_with_the_column(
+    desk: tuple[Desk, Target],
+) -> None:
+    """The last step looks once more, under its lock."""
+    made, target = desk
+    *before, last = steps(made, "up")
+    with session(target) as cursor:
+        for text in (OURS, *before, "CREATE STATISTICS late ON a, same FROM note"):
+            cursor.execute(text)
+    with pytest.raises(psycopg2.errors.DependentObjectsStillExist):
+        execute(target, last)
+    execute(target, "DROP STATISTICS late", last)
+    assert [] == rows(target, f"{OURS}; {WRONG}")

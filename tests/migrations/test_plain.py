@@ -395,3 +395,32 @@ def test_what_the_server_refuses_is_refused(db: Database) -> None:
     make(db, (Bare, Root))
     with pytest.raises(MigrationError, match="multiple default values"):
         shadow.wanted(db, Schema(models=(Numbered, Root)), live=live_of(db))
+
+
+class Folded(peewee.TextField):
+    """Of a type whose name has the capitals of another one's."""
+
+    field_type = "j\u017fon"
+
+
+class Other(Base):
+    """The same as `Bare`, but of that type."""
+
+    word = Folded()
+
+    class Meta:
+        table_name = "thing"
+
+
+def test_a_type_is_not_taken_for_one_with_the_same_capitals(db: Database) -> None:
+    """The server tells letters apart that Python's capitals do not."""
+
+    class Plain(Base):
+        word = JSONField()
+
+        class Meta:
+            table_name = "thing"
+
+    db.execute_sql('CREATE DOMAIN "j\u017fon" AS text')
+    make(db, (Plain, Root))
+    assert 1 == wanted_twice(db, Schema(models=(Other, Root)))

@@ -42,7 +42,7 @@ LEVELS = (
     {"recipes.move", "recipes.serials", "recipes.values"},
     {"recipes.columns"},
     {"recipes.tables", "recipes.types", "recipes.programs"},
-    {"recipes.keys", "calls"},
+    {"recipes.keys", "recipes.alone", "calls"},
     {"recipes.swapping"},
     {"swaps"},
     {"renaming", "refusals", "scope", "stages", "victims", "checks", "advice"},
@@ -89,7 +89,7 @@ PURE = {
     *("modes", "spelling", "casts", "compare", "renaming", "scope", "stages", "victims", "checks"),
     *("recipes.move", "recipes.serials", "recipes.values", "recipes.columns", "recipes.tables"),
     *("recipes.types", "recipes.programs", "recipes.keys", "plan", "retyping", "rules", "hazards"),
-    *("render", "difference", "survival", "advice", "recipes.swapping", "swaps"),
+    *("render", "difference", "survival", "advice", "recipes.alone", "recipes.swapping", "swaps"),
 }
 WORLD = {"history", "lock", "externals", "runner", "cli"}
 WORLD |= {"scratch", "shadow", "catalog"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from foundry.migrate.casts import NUMBERS, Type, using
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import Column, Constraint, Index, Key, Place, Trigger
+from foundry.migrate.recipes.alone import alone
 from foundry.migrate.recipes.columns import as_created, definition, rest, set_not_null
 from foundry.migrate.recipes.keys import commented, commented_index, validated
 from foundry.migrate.recipes.move import Move, Phase, Planned
@@ -151,6 +152,8 @@ class _Swap:
         for one in self.columns:
             first = replace(one.beside, not_null=False)
             sql = self.alter(f"ADD COLUMN {definition(self.move, first, inline=False)}")
+            if one is self.columns[0]:
+                sql = f"{self.alone()};\n{sql}"
             yield self.step("add column", sql, replace(one.added, after=first))
         yield self.kept_in_step()
         for one in self.columns:
@@ -162,6 +165,12 @@ class _Swap:
         for index in self.indexes():
             yield self.built(index)
         yield self.swapped()
+
+    def alone(self) -> str:
+        """Return what asks where it runs whether more is there than either side has."""
+        sides = (self.move.before, self.move.after)
+        known = {o.name for side in sides for o in touching(side, self.table, set(self.names))}
+        return alone(self.move.name(self.table), self.names, known)
 
     def step(self, action: str, sql: str, change: Change) -> Step:
         return self.move.step(self.table, action, sql, change)
@@ -236,6 +245,7 @@ class _Swap:
         texts = [
             f"DROP TRIGGER {name} ON {self.move.name(self.table)}",
             f"DROP FUNCTION {self.function()}()",
+            self.alone(),
         ]
         for one in self.columns:
             texts.append(self.alter(f"DROP COLUMN {quote(one.before.name)}"))
