@@ -12,13 +12,14 @@ from weakref import WeakKeyDictionary
 
 import peewee
 import psycopg2
+import psycopg2.errors
 from psycopg2.extensions import QuotedString, connection, cursor, register_adapter
 from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
 from foundry.errors import FoundryError
 from foundry.store import copying
-from foundry.store.failing import failure
+from foundry.store.failing import failure, unreadable
 from foundry.store.operations import (
     Atomic,
     Insert,
@@ -77,7 +78,7 @@ def _run(database: Database, steps: Steps[T], operation: Operation) -> T:
                 except psycopg2.Error as error:
                     refused: Exception = _failure(error)
                 except Exception as error:
-                    refused = error
+                    refused = unreadable(operation, error)
                 else:
                     operation = steps.send(answer)
                     continue
@@ -213,6 +214,10 @@ class _Known:
             copied = self._copied[table] = not secured
         return copied
 
+    def forget(self, table: str) -> None:
+        """Look again before the next COPY: row-level security has come since."""
+        self._copied.pop(table, None)
+
 
 _connections: WeakKeyDictionary[connection, _Known] = WeakKeyDictionary()
 
@@ -233,8 +238,13 @@ def _numbered(cursor: cursor, numbered: Numbered) -> int:
 
 def _inserted(cursor: cursor, insert: Insert) -> None:
     target, rows = insert
-    if _known(cursor).may_copy(cursor, target.table):
-        cursor.copy_expert(target.copy, _Source(copying.packed(target.kinds, rows)))
+    known = _known(cursor)
+    if known.may_copy(cursor, target.table):
+        try:
+            cursor.copy_expert(target.copy, _Source(copying.packed(target.kinds, rows)))
+        except psycopg2.errors.FeatureNotSupported:
+            known.forget(target.table)
+            raise
     else:
         execute_values(cursor, target.insert, rows, page_size=len(rows))
 

@@ -56,6 +56,9 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     known = tuning.parsed(facts.comment)
     if facts.method is None or known is None or (filtered and not facts.kept):
         return None
+    if facts.method == "ivfflat" and not known.training and known.lists != facts.lists:
+        # Built anew by other means, or about to be: what was measured is of other lists.
+        return None
     rows = facts.rows
     share = facts.kept / facts.seen if filtered else 1.0
     # So many more that it is unlikely to be too few.

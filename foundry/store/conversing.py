@@ -175,7 +175,7 @@ def _append_all(
 def _checked(
     message: NewMessage | tuple[Any, ...], session: UUID, now: datetime
 ) -> tuple[Any, ...]:
-    """The message as a row, its embedding as it was given."""
+    """The message as a row, its embedding not looked at yet."""
     if not isinstance(message, tuple) or not 2 <= len(message) <= 4:
         raise InvalidValue(f": expected NewMessage, got {type(message).__name__}")
     role, content, ts, embedding = message if len(message) == 4 else NewMessage(*message)
@@ -184,7 +184,7 @@ def _checked(
         strict.one_of(role, ".role", ROLES),
         strict.text(content, ".content"),
         now if ts is None else strict.moment(ts, ".ts"),
-        embedding,
+        vectors.kept(embedding),
     )
 
 

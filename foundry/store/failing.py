@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foundry.errors import ConnectionFailed, FoundryError, StoreError
+from foundry.store.operations import Atomic, Operation
 
 _ADVICE = {
     **dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"'),
@@ -36,3 +37,18 @@ def failure(
     )
     failure.__cause__ = None if secret else error
     return failure
+
+
+def unreadable(operation: Operation, error: Exception) -> Exception:
+    """What a value becomes that others have stored and Python has none for; else the error.
+
+    Infinity and BC, years beyond 9999, integers of more digits than Python reads.
+    """
+    # What an Atomic raises is of the caller's own iterables, too.
+    if isinstance(operation, Atomic) or isinstance(error, FoundryError):
+        return error
+    if not isinstance(error, (ValueError, OverflowError)):
+        return error
+    return StoreError(
+        "a stored value is none of Python's, such as a time before year 1 or after year 9999"
+    )

@@ -67,6 +67,11 @@ WHERE i.indrelid = 'messages'::pg_catalog.regclass AND NOT i.indisvalid
                   WHERE p.relid = i.indrelid)
 """
 _MEMORY = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
+_OWNER = """
+SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)),
+       pg_catalog.pg_has_role(c.relowner, 'USAGE')
+FROM pg_catalog.pg_class AS c WHERE c.oid = 'messages'::pg_catalog.regclass
+"""
 _COUNT = "SELECT count(*) FROM messages WHERE embedding IS NOT NULL"
 
 
@@ -159,6 +164,8 @@ def _refusals(wait: float) -> Iterator[None]:
         advice = ""
         if isinstance(error, errors.InsufficientPrivilege):
             advice = ": run it as the owner of the table"
+        elif isinstance(error, errors.UndefinedTable):
+            advice = ': run "python -m foundry.migrate up"'
         raise StoreError(
             f"maintenance was refused, {primary(error)}{advice}", sqlstate=error.pgcode
         ) from error
@@ -201,6 +208,7 @@ class _Work:
 
     def done(self) -> Report:
         """Do it all; each part leaves something that is whole."""
+        self._check_owner()
         removed = self._clear()
         self._long("vacuuming messages", sql.SQL("VACUUM (ANALYZE) messages"))
         index = self._index()
@@ -239,6 +247,15 @@ class _Work:
             effort=found.effort,
             recall=found.recall,
         )
+
+    def _check_owner(self) -> None:
+        """Refuse another role at once: VACUUM would do nothing, and only warn."""
+        self.cursor.execute(_OWNER)
+        ((owner, owns),) = self.cursor.fetchall()
+        if not owns:
+            raise StoreError(
+                f"maintenance is for the owner of messages: run it as {owner}", sqlstate="42501"
+            )
 
     def _index(self) -> _Index | None:
         self.cursor.execute(_INDEX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
 from decimal import Decimal
@@ -52,12 +53,27 @@ def payload(value: object, path: str) -> str:
         written = orjson.dumps(value, option=_OPTIONS)
     except (TypeError, RecursionError):
         written = None
-    # What orjson writes as something else (NaN, tuples, enums) is not equal when it is read.
-    if written is None or _is_suspicious(written) or orjson.loads(written) != value:
+    # What orjson writes as something else (NaN, tuples, UUIDs) is not equal when it is read.
+    if (
+        written is None
+        or _is_suspicious(written)
+        or not _is_plain(value)
+        or orjson.loads(written) != value
+    ):
         written = _dumped(_walked(value, path, 1), path)
     if len(written) > _LARGEST:
         raise InvalidValue(f"{path}: {len(written)} bytes of JSON, jsonb holds {_LARGEST}")
     return written.decode()
+
+
+def _is_plain(value: Any) -> bool:
+    """False for a member of an enum that is a text or number, too, and equal to it."""
+    try:
+        # Refuses whatever is not of a built-in type itself, many times faster than a walk.
+        marshal.dumps(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_suspicious(written: bytes) -> bool:

@@ -80,8 +80,19 @@ def boolean(value: object, path: str) -> bool:
     raise InvalidValue(f"{path}: expected bool, got {type(value).__name__}")
 
 
+_FIRST = datetime.min.replace(tzinfo=timezone.utc)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
+
+
 def moment(value: object, path: str) -> datetime:
-    """An aware datetime, in UTC."""
+    """An aware datetime, in UTC; asyncpg would store the first and the last one as infinity."""
+    found = _moment(value, path)
+    if not _FIRST < found < _LAST:
+        raise InvalidValue(f"{path}: the first or last time there is, which stands for infinity")
+    return found
+
+
+def _moment(value: object, path: str) -> datetime:
     if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
         return value
     if not isinstance(value, datetime):

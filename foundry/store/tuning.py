@@ -17,6 +17,9 @@ DEPTHS = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 EF_MOST = 1000
 """`hnsw.ef_search` ends there."""
 
+PROBES_MOST = 32_768
+"""`ivfflat.probes` ends there."""
+
 _OURS = re.compile(r"\n?foundry search: (\{.*\})\s*\Z", re.DOTALL)
 
 
@@ -62,14 +65,20 @@ def parsed(comment: str | None) -> Tuning | None:
         return None
     try:
         values = json.loads(found[1])
-        return Tuning(
+        tuning = Tuning(
             recall=float(values["recall"]),
             rows=int(values["rows"]),
             lists=None if values["lists"] is None else int(values["lists"]),
             training=bool(values["training"]),
             effort={int(k): int(v) for k, v in values["effort"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        # What the server would refuse in each search.
+        fits = all(
+            1 <= v <= (EF_MOST if tuning.lists is None else PROBES_MOST)
+            for v in tuning.effort.values()
+        )
+        return tuning if fits else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

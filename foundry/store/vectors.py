@@ -89,8 +89,20 @@ def _number(number: object, path: str) -> float | int:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(number, (numpy.floating, numpy.integer)):
         plain: float | int = number.item()
-        return plain if type(plain) in _MANY_TYPES else float(plain)
+        # A longdouble stays one: float() would make zero of the smallest.
+        if type(plain) in _MANY_TYPES or _fault(plain):
+            return plain
+        return float(plain)
     raise InvalidValue(f"{path}: expected a number, got {type(number).__name__}")
+
+
+def kept(value: Any) -> Any:
+    """The same numbers, whatever is written later where they were: a source may use one array
+    for all its vectors."""
+    if isinstance(value, (list, array)):
+        return value[:]
+    numpy = sys.modules.get("numpy")
+    return value.copy() if numpy is not None and isinstance(value, numpy.ndarray) else value
 
 
 def together(values: Sequence[Any], dimensions: int) -> list[bytes] | None:
@@ -98,10 +110,11 @@ def together(values: Sequence[Any], dimensions: int) -> list[bytes] | None:
     numpy = sys.modules.get("numpy")
     if numpy is None or {*map(type, values)} != {numpy.ndarray}:
         return None
-    if {value.shape for value in values} != {(dimensions,)}:
+    # Concatenating would make numbers of booleans beside them.
+    if {(value.shape, value.dtype) for value in values} != {((dimensions,), numpy.dtype("f4"))}:
         return None
     flat = numpy.concatenate(values)
-    if flat.dtype != numpy.float32 or not numpy.isfinite(flat).all():
+    if not numpy.isfinite(flat).all():
         return None
     table = numpy.empty((len(values), dimensions + 1), ">f4")
     # In the place of a first number: dimensions, and zero.

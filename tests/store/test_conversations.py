@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import struct
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,7 +31,9 @@ from foundry.store.strict import payload
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NOBODY = UUID(int=0)
-MOMENTS = st.datetimes(timezones=st.just(timezone.utc)).map(lambda ts: ts.replace(fold=0))
+MOMENTS = st.datetimes(
+    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(timezone.utc)
+).map(lambda ts: ts.replace(fold=0))
 ROLES = st.sampled_from(["user", "assistant", "system", "tool"])
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VECTORS = st.dictionaries(st.integers(0, 383), FLOATS, max_size=5).map(
@@ -195,6 +199,39 @@ def _lists(rows: Any) -> Any:
         row._replace(embedding=None if row.embedding is None else list(row.embedding))
         for row in rows
     ]
+
+
+@pytest.mark.usefixtures("vectors_there")
+@pytest.mark.parametrize("kind", ["list", "array", "numpy"])
+def test_a_source_may_use_one_vector_again(db: Database, session: UUID, kind: str) -> None:
+    """Each message has the numbers that stood there when it was given."""
+    makers: dict[str, Any] = {"list": list, "array": partial(array, "f")}
+    made = pytest.importorskip("numpy").array if kind == "numpy" else makers[kind]
+    vector = made([0.0] * 384)
+
+    def source() -> Iterator[NewMessage]:
+        for number in range(3):
+            vector[0] = number
+            yield NewMessage("user", str(number), NOON, vector)
+
+    assert 3 == conversations.append_many(db, session, source())
+    found = conversations.page(db, session, embeddings=True)
+    assert [0, 1, 2] == [row.embedding[0] for row in found]
+
+
+@pytest.mark.usefixtures("vectors_there")
+@pytest.mark.parametrize("ts", ["0044-03-15 BC", "10000-01-01"])
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_a_time_that_python_has_not_is_said(
+    shared: Database, db: Database, session: UUID, ts: str, embeddings: bool
+) -> None:
+    """Others may have stored it; the connection is as good as before."""
+    with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
+        insert = "INSERT INTO messages (session_id, role, content, ts) VALUES (%s, 'user', 'x', %s)"
+        cursor.execute(insert, (str(session), ts))
+    with pytest.raises(StoreError, match=r"^a stored value is none of Python's"):
+        conversations.page(db, session, embeddings=embeddings)
+    assert 1 == conversations.counts(db, session).total
 
 
 @pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
@@ -531,3 +568,28 @@ def test_plain_peewee_reads_what_the_store_wrote(db: Database, session: UUID) ->
     id = conversations.append(db, session, "user", "hello", ts=NOON)
     message = Message.get_by_id(id)
     assert ("user", "hello", NOON) == (message.role, message.content, message.ts)
+
+
+@pytest.mark.usefixtures("vectors_there")
+def test_policies_that_come_later_stop_one_call(server: Server, db: Database, user: UUID) -> None:
+    """The connection had found none; it looks again."""
+    session = conversations.start(db, user)
+    new = [NewMessage("user", "x", NOON)]
+    with server.role() as role, closing(open_connection(db.target)) as owner:
+        grants = f"GRANT ALL ON messages, messages_id_seq, sessions TO {role}"
+        owner.cursor().execute(f"{grants}; CREATE POLICY {role} ON messages TO {role} USING (true)")
+        other = beside(db, server.url_as(role, db.target.dbname))
+        try:
+            with other.connection_context():
+                assert 1 == conversations.append_many(other, session, new)
+                owner.cursor().execute("ALTER TABLE messages ENABLE ROW LEVEL SECURITY")
+                with pytest.raises(StoreError, match="FeatureNotSupported"):
+                    conversations.append_many(other, session, new)
+                assert 1 == conversations.append_many(other, session, new)
+            assert 2 == conversations.counts(db, session).total
+        finally:
+            other.close_all()
+            undo = f"""
+                ALTER TABLE messages DISABLE ROW LEVEL SECURITY; DROP POLICY {role} ON messages;
+                DROP OWNED BY {role}"""
+            owner.cursor().execute(undo)

@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from support.crowd import told
 from support.server import Server
@@ -229,12 +228,15 @@ def test_who_does_not_own_the_table_is_told(crowd: Database, server: Server) -> 
         crowd.execute_sql(f"GRANT SELECT ON messages TO {role}")
         pool = connect(server.url_as(role, crowd.target.dbname), bind=False, pool_size=1)
         try:
-            with pytest.raises(StoreError, match=r"run it as the owner of the table$") as refused:
+            with pytest.raises(StoreError, match=r"owner of messages: run it as \w+$"):
+                maintain(pool)
+            crowd.execute_sql("DROP INDEX idx_messages_embedding")
+            # The server would only warn, and vacuum nothing.
+            with pytest.raises(StoreError, match=r"owner of messages: run it as \w+$"):
                 maintain(pool)
         finally:
             pool.close_all()
             crowd.execute_sql(f"DROP OWNED BY {role}")
-    assert isinstance(refused.value.__cause__, psycopg2.Error)
 
 
 @pytest.mark.parametrize("bad", [{"recall": 0.4}, {"recall": 1.1}, {"wait": -1}, {"recall": True}])

@@ -331,6 +331,23 @@ def test_an_index_that_was_not_measured_is_not_used() -> None:
     assert None is chosen(FACTS._replace(method=None), filtered=False)
 
 
+def test_what_was_measured_of_other_lists_is_not_used() -> None:
+    """Somebody else has built the index anew; only maintenance knows what is good for both."""
+    assert None is chosen(FACTS._replace(lists=FACTS.lists * 2), filtered=False)
+    training = commented(None, TUNED.before(FACTS.lists * 2))
+    both = FACTS._replace(comment=training)
+    assert None is not chosen(both, filtered=False)
+    assert None is not chosen(both._replace(lists=FACTS.lists * 2), filtered=False)
+
+
+@pytest.mark.parametrize("effort", ["0", "-1", "32769", "Infinity", "1e999"])
+def test_a_comment_that_no_server_would_take_is_none(effort: str) -> None:
+    """Whoever owns the index may write anything there, and search goes on exactly."""
+    comment = commented(None, TUNED).replace('"10": 10', f'"10": {effort}')
+    assert effort in comment
+    assert None is parsed(comment)
+
+
 def test_what_else_the_comment_of_an_index_says_is_kept() -> None:
     """And only the last tuning counts."""
     once = commented("of the vectors", TUNED)

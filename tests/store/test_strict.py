@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from foundry.errors import InvalidValue
 from foundry.store import strict
 from foundry.store.payloads import loaded
-from foundry.store.vectors import unpacked, written
+from foundry.store.vectors import together, unpacked, written
 
 NAN, INF = float("nan"), float("inf")
 
@@ -27,6 +27,12 @@ class Colour(str, enum.Enum):
     """A text with a name."""
 
     RED = "red"
+
+
+class Level(enum.IntEnum):
+    """A number with a name."""
+
+    HIGH = 3
 
 
 class Bare(enum.Enum):
@@ -68,6 +74,8 @@ REFUSED: tuple[tuple[Any, Any, str], ...] = (
         datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))),
         "v: before year 1 or after year 9999 in UTC",
     ),
+    (strict.moment, datetime.max.replace(tzinfo=timezone.utc), "v: the first or last time there"),
+    (strict.moment, datetime.min.replace(tzinfo=timezone.utc), "v: the first or last time there"),
     (strict.uuid, "x", "v: not a UUID"),
     (strict.uuid, str(UUID(int=10)).upper(), "v: a UUID in another spelling than PostgreSQL's"),
     (strict.uuid, 7, "v: expected UUID, got int"),
@@ -83,6 +91,8 @@ REFUSED: tuple[tuple[Any, Any, str], ...] = (
     (strict.payload, [uuid4()], "v[0]: UUID is not of JSON"),
     (strict.payload, [Decimal("Infinity")], "v[0]: Decimal is not of JSON"),
     (strict.payload, [Bare.RED], "v[0]: Bare is not of JSON"),
+    (strict.payload, {"a": Colour.RED}, "v.a: Colour is not of JSON"),
+    (strict.payload, {"a": [Level.HIGH]}, "v.a[0]: Level is not of JSON"),
     (strict.payload, {"a": ["x\0"]}, "v.a[0]: U+0000 at 1"),
     (strict.payload, {"a": {"b\0": 1}}, "v.a: U+0000 at 1 of a key"),
     (strict.payload, ["\udfff"], "v[0]: lone surrogate U+DFFF at 0"),
@@ -196,6 +206,17 @@ def test_arrays_of_numpy_are_checked_as_lists_are() -> None:
     ):
         with pytest.raises(InvalidValue, match=said):
             strict.vector(bad, "v")
+    if numpy.finfo("longdouble").smallest_normal < 1e-320:
+        with pytest.raises(InvalidValue, match="a number that float32 makes zero"):
+            strict.vector([numpy.longdouble("1e-4000")], "v")
+
+
+def test_arrays_beside_others_are_checked_as_they_are_alone() -> None:
+    """Booleans beside numbers are none."""
+    numpy = pytest.importorskip("numpy")
+    ones = numpy.ones(3, "f4")
+    assert [strict.vector(ones, "v")] * 2 == together([ones, ones], 3)
+    assert None is together([ones, numpy.ones(3, bool)], 3)
 
 
 def test_lists_do_not_load_numpy() -> None:

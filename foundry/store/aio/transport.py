@@ -24,7 +24,7 @@ from playhouse.pwasyncio import AsyncPostgresqlDatabase, await_, greenlet_spawn
 from foundry.errors import FoundryError, InvalidValue
 from foundry.store import copying
 from foundry.store.aio.connection import Connection
-from foundry.store.failing import failure
+from foundry.store.failing import failure, unreadable
 from foundry.store.operations import (
     Atomic,
     Insert,
@@ -92,7 +92,7 @@ async def _run(
             except REFUSED as error:
                 refused: Exception = failed(error)
             except Exception as error:
-                refused = error
+                refused = unreadable(operation, error)
             else:
                 operation = steps.send(answer)
                 continue
@@ -162,13 +162,18 @@ async def _inserted(connection: Connection, insert: Insert) -> None:
         await session.executemany(_each(target), rows)
         return
     namespace, _, table = target.table.rpartition(".")
-    await session.copy_to_table(
-        table,
-        schema_name=namespace or None,
-        columns=target.columns,
-        source=memoryview(copying.packed(target.kinds, rows)),
-        format="binary",
-    )
+    try:
+        await session.copy_to_table(
+            table,
+            schema_name=namespace or None,
+            columns=target.columns,
+            source=memoryview(copying.packed(target.kinds, rows)),
+            format="binary",
+        )
+    except asyncpg.FeatureNotSupportedError:
+        # Row-level security has come since: the next one looks again.
+        del copied[target.table]
+        raise
 
 
 async def _run_atomic(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
