@@ -222,6 +222,7 @@ def on(kind: str, text: str) -> str:
 
 EXPRESSION = "CREATE INDEX i ON note ((a + 1))"
 SOME = "CREATE INDEX i ON note (b) WHERE a IS NOT NULL"
+POLICY = "OBJECTS = [declare.RowSecurity(Note), declare.Policy(Note, 'mine', using='a > 0')]\n"
 STAYS = (
     stays(
         "no primary key",
@@ -246,6 +247,23 @@ STAYS = (
     stays("a right to one column", "GRANT SELECT (a) ON note TO PUBLIC", "grant"),
     stays(
         "a function of its rows", "CREATE FUNCTION f(note) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    ),
+    stays(
+        "a policy that reads it",
+        "",
+        "drop policy",
+        "create policy",
+        a=SMALL + POLICY,
+        b=LARGE + POLICY,
+    ),
+    stays("a sequence that goes with it", "CREATE SEQUENCE s OWNED BY note.a"),
+    stays("row security for its owner, too", "ALTER TABLE note FORCE ROW LEVEL SECURITY"),
+    Case(
+        name="another primary key",
+        a=note("k = TextField(primary_key=True)", "m = TextField()", "a = IntegerField()"),
+        b=note("k = TextField()", "m = TextField(primary_key=True)", "a = BigIntegerField()"),
+        actions=("retype column", INDEX, "drop constraint", "add constraint"),
+        works=(("note", "build"), ("note", "rewrite")),
     ),
 )
 

@@ -66,7 +66,8 @@ class Pool:
         """A connection that works; waits in line up to the time-out, then PoolExhausted."""
         if self._closed:
             raise ConnectionFailed("the pool is closed: connect again")
-        if self._taken < self.size and not self._waiting:
+        # While somebody waits all places are taken.
+        if self._taken < self.size:
             self._taken += 1
         else:
             await self._turn()
