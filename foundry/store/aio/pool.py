@@ -1,9 +1,9 @@
 """A pool for one event loop: first come, first served, and giving back never waits.
 
-asyncpg's own pool asks the server to reset the session at each return, which is a round trip, and
-a task that comes while another one is woken may take its turn. Here a connection that was used by
-the store alone goes back in one step, which no cancellation can come between; any other is seen
-to by a task of the pool's while its place stays taken.
+asyncpg's own pool makes a task of each return, and unless told otherwise a round trip; a task that
+comes while another one is woken may take its turn. Here a connection that was used by the store
+alone goes back in one step, which no cancellation can come between; any other is seen to by a task
+of the pool's while its place stays taken.
 """
 
 from __future__ import annotations
