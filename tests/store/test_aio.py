@@ -357,29 +357,6 @@ def test_a_transaction_that_a_task_forgot_is_undone(url: str) -> None:
     run(url, test, pool_size=1)
 
 
-OPENED = """
-DO $$ BEGIN PERFORM pg_sleep(9); EXCEPTION WHEN query_canceled THEN NULL; END $$; BEGIN
-"""
-
-
-def test_a_transaction_that_a_cancelled_statement_began_is_undone(url: str) -> None:
-    """The server may go on with a text of several statements when the task is gone."""
-
-    async def test(db: aio.Database, session: UUID) -> None:
-        task = asyncio.create_task(DB(db).execute(OPENED))
-        while not [one for one in await busy(db) if "pg_sleep" in one]:
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await conversations.append(db, session, "user", "kept")
-        await whole(db)
-        assert db.pool is not None
-        assert not any(one.conn.is_in_transaction() for one in db.pool._idle)
-
-    run(url, test, pool_size=1)
-
-
 def test_a_transaction_that_is_given_up_as_it_begins_is_in_nobodys_way(url: str) -> None:
     """The next one begins with a session that has none."""
 
