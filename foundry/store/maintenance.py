@@ -25,6 +25,7 @@ from foundry.masking import primary
 from foundry.schema.conversations import DIMENSIONS
 from foundry.store import recall as recalls
 from foundry.store.recall import Told
+from foundry.store.searching import INDEX
 from foundry.store.tuning import Tuning, commented, parsed
 
 Watch = Callable[[str, connection], AbstractContextManager[None]]
@@ -42,20 +43,6 @@ SET idle_session_timeout = 0; SET row_security = off; SET extra_float_digits = 1
 """
 # A client that was killed: its statement ends, and its locks with it.
 _CHECKING = "SET client_connection_check_interval = '1s'"
-_INDEX = """
-SELECT n.nspname, x.relname, a.amname, o.opcname = 'halfvec_cosine_ops',
-       coalesce((SELECT option_value::int FROM pg_catalog.pg_options_to_table(x.reloptions)
-                 WHERE option_name = 'lists'), 100),
-       pg_catalog.obj_description(x.oid, 'pg_class')
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = x.relnamespace
-JOIN pg_catalog.pg_am AS a ON a.oid = x.relam AND a.amname IN ('hnsw', 'ivfflat')
-JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0]
-     AND o.opcname IN ('vector_cosine_ops', 'halfvec_cosine_ops')
-WHERE i.indrelid = 'messages'::pg_catalog.regclass AND i.indisvalid AND i.indpred IS NULL
-ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1
-"""
 _LEFTOVERS = """
 SELECT n.nspname, x.relname
 FROM pg_catalog.pg_index AS i
@@ -146,8 +133,8 @@ def maintain(
     ):
         session.autocommit = True
         work = _Work(session, recall=recall, wait=wait, report=report, told=told, watch=watch)
-        with work.alone():
-            done = work.done()
+        work.claim()
+        done = work.done()
     return replace(done, seconds=round(time.monotonic() - began, 3))
 
 
@@ -189,9 +176,8 @@ class _Work:
         self.recall, self.wait = recall, wait
         self.report, self.told, self.watch = report, told, watch
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock of maintenance; the server gives it back when the session ends."""
+    def claim(self) -> None:
+        """Take the lock of maintenance; the server gives it back when the session ends."""
         self.cursor.execute(_BEGIN)
         self._limit_locks()
         with suppress(errors.InvalidParameterValue, errors.InsufficientPrivilege):
@@ -204,7 +190,6 @@ class _Work:
                     "wait for it to end, or give --wait more seconds",
                 )
             time.sleep(_POLL * random.uniform(0.5, 1.5))
-        yield
 
     def done(self) -> Report:
         """Do it all; each part leaves something that is whole."""
@@ -258,7 +243,7 @@ class _Work:
             )
 
     def _index(self) -> _Index | None:
-        self.cursor.execute(_INDEX)
+        self.cursor.execute(INDEX)
         row = self.cursor.fetchone()
         names = ("namespace", "name", "method", "narrow", "lists", "comment")
         return None if row is None else _Index(**dict(zip(names, row, strict=True)))

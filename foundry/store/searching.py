@@ -25,28 +25,33 @@ _MESSAGE = ", ".join(f"m.{name}" for name in COLUMNS.split(", "))
 # The sum is in no index: what is sorted by it is all that the filter leaves.
 EXACTLY = "(m.embedding <=> $1::vector) + 0"
 
-# The index that is used, and the planner's own estimate of the rows.
+# The one index that is measured, and used.
+INDEX = """
+    SELECT s.nspname, x.relname, a.amname, o.opcname = 'halfvec_cosine_ops' AS narrow,
+           coalesce((SELECT option_value::int
+                     FROM pg_catalog.pg_options_to_table(x.reloptions)
+                     WHERE option_name = 'lists'), 100) AS lists,
+           pg_catalog.obj_description(x.oid, 'pg_class') AS comment
+    FROM pg_catalog.pg_index AS n
+    JOIN pg_catalog.pg_class AS x ON x.oid = n.indexrelid
+    JOIN pg_catalog.pg_namespace AS s ON s.oid = x.relnamespace
+    JOIN pg_catalog.pg_am AS a ON a.oid = x.relam AND a.amname IN ('hnsw', 'ivfflat')
+    JOIN pg_catalog.pg_opclass AS o ON o.oid = n.indclass[0]
+         AND o.opcname IN ('vector_cosine_ops', 'halfvec_cosine_ops')
+    WHERE n.indrelid = 'messages'::pg_catalog.regclass AND n.indisvalid
+      AND n.indpred IS NULL
+    ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1
+"""
+# That index, and the planner's own estimate of the rows.
 _FACTS = Statement(
-    """
-    SELECT i.amname, coalesce(i.opcname = 'halfvec_cosine_ops', false), coalesce(i.lists, 100),
-           pg_catalog.obj_description(i.oid, 'pg_class'),
+    f"""
+    SELECT i.amname, coalesce(i.narrow, false), coalesce(i.lists, 100), i.comment,
            CASE WHEN t.relpages > 0 AND t.reltuples >= 0
                 THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END
     FROM (SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
                  / pg_catalog.current_setting('block_size')::bigint AS blocks
           FROM pg_catalog.pg_class AS c WHERE c.oid = 'messages'::pg_catalog.regclass) AS t
-    LEFT JOIN (
-        SELECT x.oid, a.amname, o.opcname,
-               (SELECT option_value::int FROM pg_catalog.pg_options_to_table(x.reloptions)
-                WHERE option_name = 'lists') AS lists
-        FROM pg_catalog.pg_index AS n
-        JOIN pg_catalog.pg_class AS x ON x.oid = n.indexrelid
-        JOIN pg_catalog.pg_am AS a ON a.oid = x.relam AND a.amname IN ('hnsw', 'ivfflat')
-        JOIN pg_catalog.pg_opclass AS o ON o.oid = n.indclass[0]
-             AND o.opcname IN ('vector_cosine_ops', 'halfvec_cosine_ops')
-        WHERE n.indrelid = 'messages'::pg_catalog.regclass AND n.indisvalid
-          AND n.indpred IS NULL
-        ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1) AS i ON true
+    LEFT JOIN ({INDEX}) AS i ON true
     """
 )
 _SAMPLE = """

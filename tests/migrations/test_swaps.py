@@ -99,13 +99,14 @@ CASES = (
         a=note(
             "a = IntegerField(null=True, constraints=[Check('a > 0')])",
             "b = IntegerField()",
-            meta="constraints = [Check('a < b OR b = 0')]",
+            meta="constraints = [SQL('CONSTRAINT c CHECK (a < b OR b = 0)')]",
         ),
         b=note(
             "a = BigIntegerField(null=True, constraints=[Check('a > 0')])",
             "b = IntegerField()",
-            meta="constraints = [Check('a < b OR b = 0')]",
+            meta="constraints = [SQL('CONSTRAINT c CHECK (a < b OR b = 0)')]",
         ),
+        beside="COMMENT ON CONSTRAINT c ON note IS 'it''s'",
         rows="INSERT INTO note (a, b) VALUES (1, 2), (7, 0)",
         actions=(*SWAPPED_NULLABLE, "validate constraint", "validate constraint"),
         works=SCAN,
@@ -222,6 +223,7 @@ def on(kind: str, text: str) -> str:
 
 EXPRESSION = "CREATE INDEX i ON note ((a + 1))"
 SOME = "CREATE INDEX i ON note (b) WHERE a IS NOT NULL"
+POLICY = "OBJECTS = [declare.RowSecurity(Note), declare.Policy(Note, 'mine', using='a > 0')]\n"
 STAYS = (
     stays(
         "no primary key",
@@ -246,6 +248,34 @@ STAYS = (
     stays("a right to one column", "GRANT SELECT (a) ON note TO PUBLIC", "grant"),
     stays(
         "a function of its rows", "CREATE FUNCTION f(note) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    ),
+    stays(
+        "a policy that reads it",
+        "",
+        "drop policy",
+        "create policy",
+        a=SMALL + POLICY,
+        b=LARGE + POLICY,
+    ),
+    Case(
+        name="an index that becomes a constraint",
+        a=on("IntegerField", "CREATE UNIQUE INDEX one ON note (a)"),
+        b=note(
+            "a = BigIntegerField()",
+            "b = TextField()",
+            meta="constraints = [SQL('CONSTRAINT one UNIQUE (a)')]",
+        ),
+        actions_unsaid=True,
+        works=(("note", "build"), ("note", "rewrite")),
+    ),
+    stays("a sequence that goes with it", "CREATE SEQUENCE s OWNED BY note.a"),
+    stays("row security for its owner, too", "ALTER TABLE note FORCE ROW LEVEL SECURITY"),
+    Case(
+        name="another primary key",
+        a=note("k = TextField(primary_key=True)", "m = TextField()", "a = IntegerField()"),
+        b=note("k = TextField()", "m = TextField(primary_key=True)", "a = BigIntegerField()"),
+        actions=("retype column", INDEX, "drop constraint", "add constraint"),
+        works=(("note", "build"), ("note", "rewrite")),
     ),
 )
 

@@ -203,6 +203,23 @@ def test_what_waits_for_the_commit_is_called_after_it(url: str) -> None:
     run(url, test)
 
 
+def test_what_waits_for_a_commit_that_does_not_come_is_forgotten(url: str) -> None:
+    """Also where the task keeps its connection, for the transactions that follow."""
+    said: list[str] = []
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        async with db:
+            with suppress(ZeroDivisionError):
+                async with db.atomic():
+                    db.after_commit(lambda: said.append("undone"))
+                    raise ZeroDivisionError
+            async with db.atomic():
+                await conversations.append(db, session, "user", "x")
+        assert [] == said
+
+    run(url, test)
+
+
 def test_a_commit_that_is_refused_is_one_error(url: str) -> None:
     """A constraint that is checked at the end is one, and nothing stays open."""
 
@@ -338,6 +355,76 @@ def test_a_transaction_that_a_task_forgot_is_undone(url: str) -> None:
         assert 0 == (await conversations.counts(db, session)).total
 
     run(url, test, pool_size=1)
+
+
+def test_a_transaction_that_is_given_up_as_it_begins_is_in_nobodys_way(url: str) -> None:
+    """The next one begins with a session that has none."""
+
+    async def begin(db: aio.Database) -> None:
+        async with db.atomic():
+            await asyncio.sleep(9)
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await whole(db)
+        task = asyncio.create_task(begin(db))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with db.atomic():
+            await conversations.append(db, session, "user", "x")
+        async with DB(db.target_url) as other:  # type: ignore[attr-defined]
+            assert 1 == await other.fetchval(
+                "SELECT count(*) FROM messages WHERE session_id = $1", session
+            )
+
+    run(url, test, pool_size=1)
+
+
+def test_a_connection_is_taken_back_once(url: str) -> None:
+    """A second time it may be another task's already."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        assert db.pool is not None
+        await whole(db)
+        connection = await db.pool.acquire()
+        db.pool.release(connection)
+        db.pool.release(connection)
+        assert 0 == db.pool.taken
+        assert 1 == db.pool._idle.count(connection)
+
+    run(url, test, pool_size=2)
+
+
+def test_a_session_that_is_asked_whether_it_lives_is_not_lost(url: str) -> None:
+    """Who gives up meanwhile ends it: nobody else knows of it."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        assert db.pool is not None
+        await whole(db)
+        (connection,) = db.pool._idle
+        connection.idle_since -= 60
+        task = asyncio.create_task(db.pool.acquire())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert connection.conn.is_closed()
+
+    run(url, test, pool_size=1)
+
+
+def test_a_pool_that_is_closed_ends_what_does_not_come_back(url: str) -> None:
+    """After the time that one waits for a connection."""
+
+    async def body() -> None:
+        db = await aio.connect(url, bind=False, pool_timeout=0.1)
+        assert db.pool is not None
+        connection = await db.pool.acquire()
+        await db.close_pool()
+        assert connection.conn.is_closed()
+
+    asyncio.run(asyncio.wait_for(body(), 20))
 
 
 def test_settings_of_one_task_are_not_those_of_the_next(url: str) -> None:

@@ -13,7 +13,7 @@ from asyncpg import Record
 
 from foundry.store.aio.connection import Connection
 from foundry.store.aio.database import Database, connect
-from foundry.store.aio.transport import REFUSED, apart, failed
+from foundry.store.aio.transport import REFUSED, atomic, failed
 
 T = TypeVar("T")
 
@@ -70,14 +70,8 @@ class DB:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """A transaction of this task, or a savepoint in one."""
-        atomic = (await self.open()).atomic()
-        await apart(atomic.__aenter__())
-        try:
+        async with atomic(await self.open()):
             yield
-        except BaseException as error:
-            await atomic.__aexit__(type(error), error, error.__traceback__)
-            raise
-        await apart(atomic.__aexit__(None, None, None))
 
     async def close(self) -> None:
         """End the connections of a pool that was opened here."""

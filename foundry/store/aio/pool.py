@@ -1,9 +1,9 @@
 """A pool for one event loop: first come, first served, and giving back never waits.
 
-asyncpg's own pool asks the server to reset the session at each return, which is a round trip, and
-a task that comes while another one is woken may take its turn. Here a connection that was used by
-the store alone goes back in one step, which no cancellation can come between; any other is seen
-to by a task of the pool's while its place stays taken.
+asyncpg's own pool makes a task of each return, and unless told otherwise a round trip; a task that
+comes while another one is woken may take its turn. Here a connection that was used by the store
+alone goes back in one step, which no cancellation can come between; any other is seen to by a task
+of the pool's while its place stays taken.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Pool:
         """A connection that works; waits in line up to the time-out, then PoolExhausted."""
         if self._closed:
             raise ConnectionFailed("the pool is closed: connect again")
-        if self._taken < self.size and not self._waiting:
+        # While somebody waits all places are taken.
+        if self._taken < self.size:
             self._taken += 1
         else:
             await self._turn()

@@ -8,12 +8,13 @@ import inspect
 import re
 from collections.abc import (
     AsyncIterable,
+    AsyncIterator,
     Callable,
     Coroutine,
     Generator,
     Iterator,
 )
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
@@ -177,21 +178,26 @@ async def _inserted(connection: Connection, insert: Insert) -> None:
 
 
 async def _run_atomic(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
+    async with atomic(database):
+        return await run(database, steps)
+
+
+@asynccontextmanager
+async def atomic(database: AsyncPostgresqlDatabase) -> AsyncIterator[None]:
     """Like `async with database.atomic()`, but what fails inside is what is raised."""
     transaction = database.atomic()
-    await apart(transaction.__aenter__())
+    await _apart(transaction.__aenter__())
     try:
-        result = await run(database, steps)
+        yield
     except BaseException as error:
         # Where the connection is gone there is nothing to roll back.
         with suppress(peewee.PeeweeException, *REFUSED):
             await transaction.__aexit__(type(error), error, error.__traceback__)
         raise
-    await apart(transaction.__aexit__(None, None, None))
-    return result
+    await _apart(transaction.__aexit__(None, None, None))
 
 
-async def apart(call: Coroutine[Any, Any, T]) -> T:
+async def _apart(call: Coroutine[Any, Any, T]) -> T:
     """Its result, or the driver's error in place of the one that Peewee makes of it."""
     try:
         return await call
