@@ -8,6 +8,7 @@ killed or not; `supervisor` by the supervisor; `server` by every process of Post
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,7 @@ from foundry.cluster import (
     initialise,
     make_folder,
     make_socket_folder,
+    no_space,
     number_in,
     prepare,
     shield,
@@ -252,8 +254,7 @@ def _ensure_running(server: Server, account: Account | None, start: int) -> None
         if keeper is not None:
             try:
                 if written is not None:
-                    words = _last_words(server.log, written)
-                    raise EmbeddedError(f"the server did not start: {words}")
+                    raise _not_started(server, _last_words(server.log, written))
                 written = _start(server, account, start, keeper)
             finally:
                 os.close(keeper)
@@ -276,6 +277,12 @@ def _ensure_running(server: Server, account: Account | None, start: int) -> None
         f'the server of "{server.data}" does not answer after {_START_TIMEOUT:.0f} seconds: '
         f'{_last_words(server.log)}; see "{server.log}"'
     )
+
+
+def _not_started(server: Server, words: str) -> EmbeddedError:
+    if os.strerror(errno.ENOSPC) in words:
+        return no_space(server.data)
+    return EmbeddedError(f"the server did not start: {words}")
 
 
 def _ensure_database(server: Server) -> None:

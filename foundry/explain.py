@@ -55,6 +55,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         _DENIED,
     ),
     (
+        r"No space left on device",
+        "the disk of {where} is full: free some space there and try again",
+    ),
+    (
         r"too many clients|too many connections|remaining connection slots|no more connections",
         "{where} has no free connection: close some, lower pool_size or raise its max_connections",
     ),

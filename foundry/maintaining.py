@@ -17,6 +17,7 @@ from foundry.migrate.interrupt import cancelling
 from foundry.migrate.showing import shown
 from foundry.migrate.watching import Progress, watching
 from foundry.store.maintenance import Report, Watch, maintain
+from foundry.store.tuning import DEPTHS
 
 Shown = Callable[[str, "Progress | None"], None]
 
@@ -90,15 +91,24 @@ def lines(done: Report) -> list[str]:
     """What a report says to people."""
     if done.index is None:
         return ["messages vacuumed; there is no vector index, every search is exact"]
-    lists = f", {done.lists} lists" if done.lists is not None else ""
+    lists = f", {_lists(done.lists)}" if done.lists is not None else ""
     trained = f", trained anew (before: {done.lists_before})" if done.trained else ""
     told = [f"{done.index}: {done.method}, {done.rows:,} embeddings{lists}{trained}"]
     knob = "probes" if done.method == "ivfflat" else "ef_search"
     for depth, effort in done.effort.items():
         told.append(f"nearest {depth}: {knob} {effort}, recall {done.recall[depth]:.4f}")
     if not done.effort:
-        told.append(f"the index is not used: it is too small, or below a recall of {done.aim:g}")
+        told.append(f"the index is not used, every search is exact: {_why(done)}")
     return [*told, f"{done.seconds:.1f} s"]
+
+
+def _lists(number: int) -> str:
+    return "1 list" if number == 1 else f"{number:,} lists"
+
+
+def _why(done: Report) -> str:
+    few = done.rows <= DEPTHS[0] or done.lists == 1
+    return "there are too few embeddings" if few else f"its recall is below {done.aim:g}"
 
 
 def _emit(values: dict[str, Any]) -> None:

@@ -162,7 +162,10 @@ def _preview(call: _Call, runner: Runner) -> int:
         for statement in texts:
             print(statement, end="\n\n")
     if options.sql and steps:
-        call.say("applied by hand, these are then recorded with: python -m foundry.migrate stamp")
+        stamp = "stamp --begun" if begun else "stamp"
+        call.say(
+            f"applied by hand, these are then recorded with: python -m foundry.migrate {stamp}"
+        )
     if not steps and not behind:
         call.say("nothing to apply")
     return 0

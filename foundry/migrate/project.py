@@ -153,7 +153,9 @@ def _schema(spec: str) -> Schema:
             raise DeclarationError(f'module "{name}" has no "{attribute}"')
     else:
         value = getattr(module, "SCHEMA", None) or _models_of(module)
-    if isinstance(value, (list, tuple, set)) and value and all(map(_is_model, value)):
+    if isinstance(value, (list, tuple, set)) and not value:
+        raise DeclarationError(f'"{spec}" has no models: put them into it')
+    if isinstance(value, (list, tuple, set)) and all(map(_is_model, value)):
         value = Schema(models=tuple(value), whole=False)
     if not isinstance(value, Schema):
         raise DeclarationError(f'"{spec}" is neither a Schema nor a list of models')

@@ -23,6 +23,7 @@ import pytest
 
 from foundry.database import connect, create_database, open_connection, proxy, resolve
 from foundry.errors import ConnectionFailed, DatabaseMissing, FoundryError, PoolExhausted
+from foundry.explain import explained
 
 PASSWORD = "s3cr3t-canäry%2F"
 ENCODED = "s3cr3t-can%C3%A4ry%252F"
@@ -135,6 +136,17 @@ def test_a_failed_connection_is_one_line_that_says_what_to_do(
     assert 1 == len(str(caught.value).splitlines())
     assert (case == "database") == isinstance(caught.value, DatabaseMissing)
     assert_no_secret(caught.value, caplog.text)
+
+
+def test_a_full_disk_of_the_server_is_told_as_that(server: Any) -> None:
+    """In the words in which a server on a full disk refused a session."""
+    said = (
+        'connection to server at "127.0.0.1", port 5432 failed: FATAL:  could not write init file: '
+        "No space left on device"
+    )
+    told = str(explained(said, resolve(server.url()), dbname="app"))
+    assert told.startswith("the disk of 127.0.0.1:")
+    assert told.endswith(" is full: free some space there and try again")
 
 
 def assert_no_secret(error: BaseException, log: str = "") -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,22 @@ def test_a_full_disk_is_one_line_that_says_so(small: Path) -> None:
     expected = f'no space left in "{small}": free some, or set "FOUNDRY_DATA"'
     assert expected == str(caught.value)
     assert [] == list(small.glob("*.new"))
+
+
+def test_a_disk_that_got_full_is_one_line_when_the_server_starts(small: Path) -> None:
+    """The same one; and when there is space again it starts."""
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
+    embedded.acquire(small)
+    embedded.stop(small)
+    filler = small / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as full:
+        while full.write(b"x" * 1_000_000):
+            pass
+    with pytest.raises(embedded.EmbeddedError) as caught:
+        embedded.acquire(small)
+    assert f'no space left in "{small}": free some, or set "FOUNDRY_DATA"' == str(caught.value)
+    filler.unlink()
+    assert answers(embedded.acquire(small).url())
 
 
 def test_a_cluster_that_cannot_be_made_is_told_by_its_first_fault(

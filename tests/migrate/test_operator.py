@@ -178,6 +178,16 @@ def test_a_number_that_is_none_is_refused_by_its_key(tmp_path: Path, line: str, 
         load(config=config)
 
 
+def test_a_list_without_models_is_not_taken_for_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that it is empty."""
+    (tmp_path / "nothing_yet.py").write_text("MODELS = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeclarationError, match=r'^"nothing_yet:MODELS" has no models'):
+        load(models="nothing_yet:MODELS", directory=tmp_path)
+
+
 def test_options_win_over_the_section(tmp_path: Path) -> None:
     """Each by itself."""
     config = tmp_path / "mine.cfg"
@@ -213,7 +223,9 @@ def test_status_and_dry_run_tell_a_file_that_stands_in_its_middle(
     assert ["SELECT nowhere;", "DROP TABLE t;"] == json.loads(
         command("up", "--sql", "--json", *options, code=0).out
     )["pending"][0]["sql"]
-    # Who makes the rest by hand records it.
+    # Who makes the rest by hand records it, as it is said there.
+    said = "applied by hand, these are then recorded with: python -m foundry.migrate stamp --begun"
+    assert said in command("up", "--sql", *options, code=0).err.splitlines()
     command("stamp", "--begun", *options, code=0)
     assert "stands in the middle" not in command("status", *options, code=0).out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import subprocess
 import sys
@@ -42,3 +44,25 @@ def test_every_link_inside_the_checkout_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [] == [link for link in links if not (ROOT / link).exists()]
+
+
+def unknown(code: str) -> set[str]:
+    """Names that Python code uses and neither imports nor binds."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = [n for n in nodes if isinstance(n, ast.Name)]
+    bound = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+    bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    bound |= {n.name for n in nodes if isinstance(n, defined)}
+    imports = [n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))]
+    bound |= {alias.asname or alias.name.split(".")[0] for n in imports for alias in n.names}
+    return {n.id for n in names} - bound - set(dir(builtins))
+
+
+def test_its_python_imports_what_it_uses() -> None:
+    """Each block, or one before it in its section; what runs an event loop is a program."""
+    for section in re.split(r"^##+ ", README, flags=re.MULTILINE):
+        before = ""
+        for block in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
+            before += block
+            assert set() == unknown(block if "asyncio.run(" in block else before), block

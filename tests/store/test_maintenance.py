@@ -114,12 +114,18 @@ def test_an_index_that_another_hand_built_is_trained(crowd: Database) -> None:
     assert maintain(crowd).trained
 
 
-def test_few_messages_need_no_training(crowd: Database) -> None:
-    """One list is the whole table; search is exact."""
+def test_few_messages_need_no_training(
+    crowd: Database, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One list is the whole table; search is exact, and the command says why."""
     crowd.execute_sql("DELETE FROM messages WHERE id > 500")
     done = maintain(crowd)
     assert (False, 1, {}) == (done.trained, done.lists, done.effort)
     assert 10 == len(search.near(crowd, QUERY))
+    assert 0 == main(["maintain", "--database", url, "--no-color"])
+    said = capsys.readouterr().out.splitlines()
+    assert "idx_messages_embedding: ivfflat, 500 embeddings, 1 list" in said
+    assert "the index is not used, every search is exact: there are too few embeddings" in said
 
 
 def test_without_a_vector_index_the_table_is_vacuumed(crowd: Database) -> None:
