@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import peewee
 import pytest
 from support.bouncer import PROGRAM, bouncing
 from support.server import Server
@@ -746,5 +747,25 @@ def test_a_prepared_statement_that_is_gone_is_said_to_be_a_poolers(url: str) -> 
             await db._state.conn.conn.execute("DEALLOCATE ALL")
             with pytest.raises(StoreError, match=r"behind a pooler, connect with statement_cache"):
                 await conversations.counts(db, session)
+
+    run(url, test)
+
+
+def test_peewee_needs_no_driver_but_asyncpg(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a BlobField sends is bytes, also where psycopg 3 is not installed."""
+    monkeypatch.setattr(peewee, "psycopg", None)
+
+    class Photo(peewee.Model):
+        data = peewee.BlobField()
+
+        class Meta:
+            temporary = True
+
+    async def test(db: aio.Database, user: UUID) -> None:
+        with db.bind_ctx([Photo]):
+            async with db.atomic():
+                await db.run(Photo.create_table)
+                await db.run(Photo.create, data=b"\0\xff")
+                assert [b"\0\xff"] == [one.data for one in await db.list(Photo.select())]
 
     run(url, test)

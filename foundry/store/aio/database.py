@@ -102,6 +102,10 @@ class Database(AsyncPostgresqlDatabase):  # type: ignore[misc]
     def __repr__(self) -> str:
         return f"<foundry.store.aio.Database {self.target.describe()}>"
 
+    def get_binary_type(self) -> type:
+        """Return what asyncpg takes for bytea; Peewee's adapter would ask psycopg 3 for it."""
+        return bytes
+
     @property
     def pool(self) -> Pool | None:
         """The connections, once there has been one."""
