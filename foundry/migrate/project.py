@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
@@ -179,10 +181,24 @@ def _import(name: str) -> ModuleType:
     try:
         return import_module(name)
     except (Exception, SystemExit) as error:
+        if "/" in name or name.endswith(".py"):
+            dotted = name.removesuffix(".py").strip("./").replace("/", ".")
+            raise DeclarationError(
+                f'models module "{name}" is a path: name the module, such as "{dotted}"'
+            ) from error
         # What foundry itself says of a declaration holds no secret.
         raise DeclarationError(
-            f'models module "{name}" cannot be imported: {told(error)}'
+            f'models module "{name}" cannot be imported: {told(error)}{_line_of(error)}'
         ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Say which line of somebody's own file an error came from, where one did."""
+    known = [sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")]
+    known += [str(Path(__file__).parents[1]), "<"]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(tuple(known))]
+    return f" (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else ""
 
 
 def _models_of(module: ModuleType) -> tuple[type[Model], ...]:

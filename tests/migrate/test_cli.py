@@ -320,6 +320,21 @@ def test_what_a_models_module_raises_is_told_by_its_type(
         assert told in ended.err
 
 
+def test_what_a_models_module_raises_is_told_with_its_line(
+    empty: Target, command: Command, tmp_path: Path
+) -> None:
+    """The last one of somebody's own files; and a path is told from a module."""
+    (tmp_path / "mine.py").write_text(
+        "from peewee import *\n\nclass A(Model):\n    b = ForeignKeyField('B')\n"
+    )
+    for models, told in (
+        ("mine", "(line 3 of mine.py)"),
+        ("app/models.py", 'is a path: name the module, such as "app.models"'),
+    ):
+        ended = command("up", "--models", models, "--database", url_of(empty), code=2)
+        assert told in ended.err
+
+
 def test_control_characters_in_names_do_not_reach_the_terminal(
     server: Any, command: Command
 ) -> None:
