@@ -204,12 +204,14 @@ def stays(
     *more: str,
     a: str = SMALL,
     b: str = LARGE,
+    rows: str = "",
 ) -> Case:
     """A case of a column that is changed where it is."""
     return Case(
         name=name,
         a=a,
         b=b,
+        rows=rows,
         beside=beside,
         actions=("retype column", *more),
         works=(("note", "rewrite"),),
@@ -268,7 +270,8 @@ STAYS = (
         actions_unsaid=True,
         works=(("note", "build"), ("note", "rewrite")),
     ),
-    stays("a sequence that goes with it", "CREATE SEQUENCE s OWNED BY note.a"),
+    # It goes: no model has it.
+    stays("a sequence that it owns", "", "drop sequence", rows="CREATE SEQUENCE s OWNED BY note.a"),
     stays("row security for its owner, too", "ALTER TABLE note FORCE ROW LEVEL SECURITY"),
     Case(
         name="another primary key",
