@@ -174,6 +174,8 @@ def _preview(call: _Call, runner: Runner) -> int:
 def _diff(call: _Call) -> int:
     with _opened(call) as runner:
         found = proposal.propose(runner, call.project, call.target, dev_url=call.options.dev_url)
+        known = call.project.settings.directory.is_dir()
+        begun = runner.begun() if known and not call.json else ()
     plan, namespace = found.plan, found.context.namespace
     entries = difference.entries(plan, namespace)
     if call.json:
@@ -187,6 +189,8 @@ def _diff(call: _Call) -> int:
             print(statement, end="\n\n")
         for note in plan.notes:
             call.say(f"note: {note}")
+        for file in begun:
+            call.say(f"note: what a file in its middle has made is among them: {file.told}")
         if not plan.stages:
             call.say("no differences")
     return 1 if call.options.check and plan.stages else 0
