@@ -86,6 +86,9 @@ def _kept(change: Change, way: _Way) -> bool:
             return any(_kept(c, way) for c in _callers(way, before.key))
         case Table() | Sequence() | Function() | Enum() | Namespace():
             return True
+        case Column() if way.made_anew(before):
+            # Its values need not become labels that are left.
+            return False
         case Column():
             return before.table not in standing or not (before.generated or _joins(before, wanted))
         case Constraint() | Index() if _in_the_way(way, before):
@@ -152,7 +155,7 @@ class _Way:
             moved = before and after and after.key not in self.swapped
             if moved and self.rewritten(before, after):
                 return True
-            if before and not after and before.generated:
+            if before and not after and (before.generated or self.made_anew(before)):
                 return True
         return False
 
@@ -162,10 +165,14 @@ class _Way:
         return any(c.kind == "PRIMARY KEY" and column.name in c.columns for c in found)
 
     def rewritten(self, before: Column, after: Column) -> bool:
-        new = before.enum and self.wanted.get(("enum", *before.enum))
-        old = before.enum and self.live.get(("enum", *before.enum))
-        made_anew = bool(new and old and new.labels != old.labels and not grown(old, new))
-        return retyped(before, after) or remade(self.version, before, after) or made_anew
+        again = retyped(before, after) or remade(self.version, before, after)
+        return again or self.made_anew(before)
+
+    def made_anew(self, column: Column) -> bool:
+        """True for a column of an enumerated type that loses labels, or has them in another order."""
+        new = column.enum and self.wanted.get(("enum", *column.enum))
+        old = column.enum and self.live.get(("enum", *column.enum))
+        return bool(new and old and new.labels != old.labels and not grown(old, new))
 
 
 def _base(

@@ -137,6 +137,23 @@ CASES = (
         works=(("note", "rewrite"),),
     ),
     Case(
+        name="labels go with the columns that have them, beside what is built online",
+        a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
+        + note(
+            "b = MOOD.field(constraints=[SQL(\"DEFAULT 'a'\")], index=True)",
+            "n = IntegerField()",
+            meta="constraints = [Check(\"b <> 'c'\")]",
+        )
+        + "OBJECTS = [MOOD]",
+        b="MOOD = declare.Enum('mood', ('z',))\n"
+        + note("n = IntegerField(index=True)")
+        + "OBJECTS = [MOOD]",
+        rows="INSERT INTO note (b, n) VALUES ('a', 1)",
+        actions_unsaid=True,
+        loses=("column note.b and its values",),
+        works=(("note", "build"),),
+    ),
+    Case(
         name="a label goes that is in an array",
         a="MOOD = declare.Enum('mood', ('a', 'c'))\n"
         + note("b = ArrayField(MOOD.field, index=False)")
