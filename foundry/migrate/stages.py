@@ -169,7 +169,7 @@ class _Way:
         return again or self.made_anew(before)
 
     def made_anew(self, column: Column) -> bool:
-        """True for a column of an enumerated type that loses labels, or has them in another order."""
+        """True for a column whose enumerated type loses labels or has them in another order."""
         new = column.enum and self.wanted.get(("enum", *column.enum))
         old = column.enum and self.live.get(("enum", *column.enum))
         return bool(new and old and new.labels != old.labels and not grown(old, new))
