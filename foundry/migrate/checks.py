@@ -230,16 +230,12 @@ class _Asker:
 
     def keys(self, table: Place, *, raw: bool = False) -> str:
         """Return the columns that say which row it is, with what they hold now."""
-        names = self.key_columns(table)
+        names = self.now.primary_key(table)
         if raw or not names:
             return quoted(names) or "ctid"
         kept = (self.value(table, name) == quote(name) for name in names)
         pairs = zip(names, kept, strict=True)
         return ", ".join(quote(n) if k else f"{quote(_now(n))} AS {quote(n)}" for n, k in pairs)
-
-    def key_columns(self, table: Place) -> tuple[str, ...]:
-        found = self.now.of_table(Constraint, table)
-        return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
 
     def source(self, table: Place, alias: str, *, raw: bool = False) -> str:
         """Return the table under its present name, with columns under the new ones.
@@ -248,7 +244,7 @@ class _Asker:
         """
         old = next((o for o, n in self.renames.tables if n == table), table)
         old = old if ("table", *old) in self.live else table
-        name, hidden = relation(old, self.default), "" if self.key_columns(table) else ", ctid"
+        name, hidden = relation(old, self.default), "" if self.now.primary_key(table) else ", ctid"
         names = {n: o for t, o, n in self.renames.columns if t == table}
         there = [c.name for c in self.now.of_table(Column, table)]
         pairs = [(names.get(name, name), name) for name in there]
@@ -261,7 +257,7 @@ class _Asker:
         values = {c: self.value(table, c) for c in dict.fromkeys((*there, *after))}
         if raw or values == {c: quote(c) for c in there}:
             return found
-        shown = {_now(c): quote(c) for c in self.key_columns(table) if values[c] != quote(c)}
+        shown = {_now(c): quote(c) for c in self.now.primary_key(table) if values[c] != quote(c)}
         made = {c: v for c, v in values.items() if self.computed(table, c)}
         given = {c: v for c, v in {**values, **shown}.items() if c not in made}
         found = f"(SELECT {_listed(given)}{hidden} FROM {found}) AS {quote(alias)}"

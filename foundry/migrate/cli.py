@@ -174,8 +174,8 @@ def _preview(call: _Call, runner: Runner) -> int:
 def _diff(call: _Call) -> int:
     with _opened(call) as runner:
         found = proposal.propose(runner, call.project, call.target, dev_url=call.options.dev_url)
-        known = call.project.settings.directory.is_dir()
-        begun = runner.begun() if known and not call.json else ()
+        asked = found.plan.stages and not call.json and call.project.settings.directory.is_dir()
+        begun = runner.begun() if asked else ()
     plan, namespace = found.plan, found.context.namespace
     entries = difference.entries(plan, namespace)
     if call.json:

@@ -8,7 +8,7 @@ from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from foundry.migrate.objects import Column, Key, Object, Place
+from foundry.migrate.objects import Column, Constraint, Key, Object, Place
 
 _T = TypeVar("_T", bound=Any)
 
@@ -64,6 +64,11 @@ class Snapshot:
                 self._sorted[wanted, place] = tuple(found)
             self._sorted[wanted, None] = ()
         return self._sorted.get((wanted, table), ())
+
+    def primary_key(self, table: Place) -> tuple[str, ...]:
+        """Return the columns of a table's primary key, in order; none where it has none."""
+        found = self.of_table(Constraint, table)
+        return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
 
     def changed(self, *, add: Iterable[Object] = (), drop: Iterable[Key] = ()) -> Snapshot:
         """Return this snapshot with some objects replaced or added and some taken out."""

@@ -26,7 +26,7 @@ from foundry.migrate.objects import (
 )
 from foundry.migrate.recipes.columns import remade, retyped
 from foundry.migrate.recipes.programs import succeeded
-from foundry.migrate.recipes.types import grown
+from foundry.migrate.recipes.types import grown, made_anew
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import respelled
 from foundry.migrate.swaps import swappable
@@ -86,7 +86,7 @@ def _kept(change: Change, way: _Way) -> bool:
             return any(_kept(c, way) for c in _callers(way, before.key))
         case Table() | Sequence() | Function() | Enum() | Namespace():
             return True
-        case Column() if way.made_anew(before):
+        case Column() if made_anew(before, live, wanted):
             # Its values need not become labels that are left.
             return False
         case Column():
@@ -155,24 +155,18 @@ class _Way:
             moved = before and after and after.key not in self.swapped
             if moved and self.rewritten(before, after):
                 return True
-            if before and not after and (before.generated or self.made_anew(before)):
+            gone = before and not after
+            if gone and (before.generated or made_anew(before, self.live, self.wanted)):
                 return True
         return False
 
     def in_key(self, column: Column) -> bool:
         """True for a column of a primary key."""
-        found = self.live.of_table(Constraint, column.table)
-        return any(c.kind == "PRIMARY KEY" and column.name in c.columns for c in found)
+        return column.name in self.live.primary_key(column.table)
 
     def rewritten(self, before: Column, after: Column) -> bool:
         again = retyped(before, after) or remade(self.version, before, after)
-        return again or self.made_anew(before)
-
-    def made_anew(self, column: Column) -> bool:
-        """True for a column whose enumerated type loses labels or has them in another order."""
-        new = column.enum and self.wanted.get(("enum", *column.enum))
-        old = column.enum and self.live.get(("enum", *column.enum))
-        return bool(new and old and new.labels != old.labels and not grown(old, new))
+        return again or made_anew(before, self.live, self.wanted)
 
 
 def _base(

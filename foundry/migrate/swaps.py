@@ -30,7 +30,7 @@ from foundry.migrate.objects import (
 from foundry.migrate.objects import Sequence as Numbers
 from foundry.migrate.recipes.columns import remade, retyped
 from foundry.migrate.recipes.swapping import reworded, touching
-from foundry.migrate.recipes.types import grown
+from foundry.migrate.recipes.types import made_anew
 from foundry.migrate.retyping import retyping
 from foundry.migrate.snapshot import Snapshot
 
@@ -111,15 +111,14 @@ class _Sides:
             return False
         if any(_used(side, table) for side in self.both) or self.recast(table):
             return False
-        keys = [_primary(side, table) for side in self.both]
+        keys = [side.primary_key(table) for side in self.both]
         # The batches follow its order.
         return bool(keys[0]) and keys[0] == keys[1]
 
     def recast(self, table: Place) -> bool:
         """True where an enumerated type is made anew, and the rows with it."""
-        types = {c.enum for c in self.live.of_table(Column, table) if c.enum}
-        pairs = [[side.get(("enum", *place)) for side in self.both] for place in types]
-        return any(a and b and a.labels != b.labels and not grown(a, b) for a, b in pairs)
+        columns = self.live.of_table(Column, table)
+        return any(made_anew(column, *self.both) for column in columns)
 
     def simple(self, change: Change) -> bool:
         """True for a column that nothing hangs on but what can be made again beside it."""
@@ -155,11 +154,6 @@ def _used(side: Snapshot, table: Place) -> bool:
     functions = any(key in function.depends for function in side.kind(Function))
     others = (k[:3] for o in side.kind(Other) for k in (*o.depends, *o.owners))
     return functions or any(("table", *k[1:]) == key for k in others)
-
-
-def _primary(side: Snapshot, table: Place) -> tuple[str, ...]:
-    found = side.of_table(Constraint, table)
-    return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
 
 
 def _special(column: Column) -> bool:

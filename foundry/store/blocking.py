@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from foundry.errors import FoundryError
 from foundry.store import copying
 from foundry.store.failing import failure, unreadable
 from foundry.store.operations import (
+    HAS_ROW_SECURITY,
     Atomic,
     Insert,
     Numbered,
@@ -29,6 +29,7 @@ from foundry.store.operations import (
     Read,
     Statement,
     Steps,
+    on_database,
 )
 from foundry.store.vectors import Packed, written
 
@@ -43,12 +44,7 @@ def blocking(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Database, P],
     def call(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return run(database, steps(*args, **kwargs))
 
-    signature = inspect.signature(steps)
-    first = inspect.Parameter("database", inspect.Parameter.POSITIONAL_ONLY, annotation="Database")
-    returned = str(signature.return_annotation).removeprefix("Steps[").removesuffix("]")
-    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=(first, *signature.parameters.values()), return_annotation=returned
-    )
+    call.__signature__ = on_database(steps)  # type: ignore[attr-defined]
     return call
 
 
@@ -188,9 +184,6 @@ class _Reserved:
         return self._numbers.pop()
 
 
-_HAS_ROW_SECURITY = Statement("SELECT row_security_active($1)")
-
-
 class _Known:
     """What a connection knows: numbers taken in advance, and tables that COPY may write."""
 
@@ -210,7 +203,7 @@ class _Known:
         """Whether the table has no row-level security, under which COPY FROM is refused."""
         copied = self._copied.get(table)
         if copied is None:
-            ((secured,),) = _queried(cursor, Query(_HAS_ROW_SECURITY, (table,)))
+            ((secured,),) = _queried(cursor, Query(HAS_ROW_SECURITY, (table,)))
             copied = self._copied[table] = not secured
         return copied
 

@@ -6,8 +6,9 @@ StoreError is raised inside it, at the operation that the server refused.
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -86,6 +87,19 @@ class Atomic(NamedTuple):
     """Run other steps in a transaction, or a savepoint of an open one; answers their result."""
 
     steps: Generator[Any, Any, Any]
+
+
+HAS_ROW_SECURITY = Statement("SELECT row_security_active($1)")
+"""Asked of a table before rows go there by COPY, which is refused under row-level security."""
+
+
+def on_database(steps: Callable[..., Steps[Any]]) -> inspect.Signature:
+    """The signature of the function that runs those steps on a database."""
+    signature = inspect.signature(steps)
+    first = inspect.Parameter("database", inspect.Parameter.POSITIONAL_ONLY, annotation="Database")
+    returned = str(signature.return_annotation).removeprefix("Steps[").removesuffix("]")
+    parameters = (first, *signature.parameters.values())
+    return signature.replace(parameters=parameters, return_annotation=returned)
 
 
 Operation: TypeAlias = Query | Insert | Numbered | Read | Atomic

@@ -185,8 +185,9 @@ class _Swap:
             f"\n    NEW.{quote(c.beside.name)} := {c.value('NEW.')};" for c in self.columns
         )
         body = literal(f"\nBEGIN{values}\n    RETURN NEW;\nEND\n")
+        key = self.move.before.primary_key(self.table)
         # A row whose key changes could go past the batches.
-        watched = quoted(dict.fromkeys([*(c.before.name for c in self.columns), *self.key()]))
+        watched = quoted(dict.fromkeys([*(c.before.name for c in self.columns), *key]))
         made = (
             f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql "
             f"{'' if self.plain() else _SETTINGS}AS {body};\n"
@@ -205,10 +206,6 @@ class _Swap:
         """True where no setting has a say in what the values become."""
         types = {Type.of(t).base for c in self.columns for t in (c.before.type, c.after.type)}
         return types <= {*NUMBERS, "boolean"}
-
-    def key(self) -> tuple[str, ...]:
-        found = self.move.before.of_table(Constraint, self.table)
-        return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
 
     def filled(self, one: _Second) -> Step:
         name, value = quote(one.beside.name), one.value()

@@ -12,6 +12,7 @@ from foundry.migrate.recipes.columns import continued, set_aside
 from foundry.migrate.recipes.move import Move, Phase, Planned
 from foundry.migrate.recipes.serials import made_by_column
 from foundry.migrate.recipes.values import comment
+from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import literal, quote
 from foundry.migrate.steps import Step
 
@@ -86,6 +87,13 @@ def _created(move: Move, after: Enum) -> str:
 def grown(before: Enum, after: Enum) -> bool:
     """True when the labels of before all are in after, in the same order."""
     return tuple(x for x in after.labels if x in before.labels) == before.labels
+
+
+def made_anew(column: Column, before: Snapshot, after: Snapshot) -> bool:
+    """True for a column whose enumerated type loses labels or has them in another order."""
+    key = ("enum", *(column.enum or ()))
+    old, new = before.get(key), after.get(key)
+    return bool(old and new and not grown(old, new))
 
 
 def _grown(move: Move, before: Enum, after: Enum, change: Change) -> Planned:

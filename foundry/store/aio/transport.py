@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import re
 from collections.abc import (
     AsyncIterable,
@@ -27,6 +26,7 @@ from foundry.store import copying
 from foundry.store.aio.connection import Connection
 from foundry.store.failing import failure, unreadable
 from foundry.store.operations import (
+    HAS_ROW_SECURITY,
     Atomic,
     Insert,
     Numbered,
@@ -35,6 +35,7 @@ from foundry.store.operations import (
     Read,
     Steps,
     Target,
+    on_database,
 )
 from foundry.store.vectors import Packed
 
@@ -55,12 +56,7 @@ def awaitable(
     async def call(database: AsyncPostgresqlDatabase, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await run(database, steps(*args, **kwargs))
 
-    signature = inspect.signature(steps)
-    first = inspect.Parameter("database", inspect.Parameter.POSITIONAL_ONLY, annotation="Database")
-    returned = str(signature.return_annotation).removeprefix("Steps[").removesuffix("]")
-    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=(first, *signature.parameters.values()), return_annotation=returned
-    )
+    call.__signature__ = on_database(steps)  # type: ignore[attr-defined]
     return call
 
 
@@ -150,15 +146,11 @@ def _each(target: Target) -> str:
     return f"INSERT INTO {target.table} ({', '.join(target.columns)}) VALUES ({numbers})"
 
 
-_HAS_ROW_SECURITY = "SELECT row_security_active($1)"
-
-
 async def _inserted(connection: Connection, insert: Insert) -> None:
     target, rows = insert
     session, copied = connection.conn, connection.copied
     if target.table not in copied:
-        # COPY FROM is refused where a table has row-level security.
-        copied[target.table] = not await session.fetchval(_HAS_ROW_SECURITY, target.table)
+        copied[target.table] = not await session.fetchval(HAS_ROW_SECURITY.text, target.table)
     if not copied[target.table]:
         await session.executemany(_each(target), rows)
         return
