@@ -44,12 +44,13 @@ _STANDING = Statement(
     FROM protocol_history WHERE id = $1
     """
 )
-# FOR SHARE: completing waits until the entry is there, and the entry until it is completed.
+# The lock: completing waits until the entry is there, and the entry until it is completed. Two
+# that share it, and go on to change the row in the same transaction, would wait for each other.
 _LOG = Statement(
     f"""
     WITH protocol AS (
         SELECT id, iteration_count FROM protocol_history
-        WHERE id = $1 AND completed_at IS NULL FOR SHARE)
+        WHERE id = $1 AND completed_at IS NULL FOR NO KEY UPDATE)
     INSERT INTO agent_interactions
         (protocol_id, agent_role, content, iteration, idempotency_key, timestamp)
     SELECT id, $2, $3, coalesce($4::int, iteration_count, 0), $5::text, {_UTC_CLOCK} FROM protocol
@@ -63,7 +64,7 @@ _LOGGED = Statement(
 _ASSESS = Statement(
     f"""
     WITH protocol AS (
-        SELECT id FROM protocol_history WHERE id = $1 AND completed_at IS NULL FOR SHARE)
+        SELECT id FROM protocol_history WHERE id = $1 AND completed_at IS NULL FOR NO KEY UPDATE)
     INSERT INTO safety_logs
         (protocol_id, safety_level, concerns, recommendations, flagged_lines, timestamp)
     SELECT id, $2, $3::jsonb, $4::jsonb, $5::jsonb, {_UTC_CLOCK} FROM protocol

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -382,6 +384,33 @@ def test_a_transaction_that_is_given_up_as_it_begins_is_in_nobodys_way(url: str)
     run(url, test, pool_size=1)
 
 
+def test_a_begin_that_the_server_does_after_it_was_given_up_is_undone(url: str) -> None:
+    """What state the session is in is known when it has answered, not before."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        server = await DB(db).fetchval("SELECT pg_backend_pid()")
+        await whole(db)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            task = asyncio.create_task(DB(db).execute("BEGIN"))
+            # It is on its way when the loop has nothing else to do.
+            for _ in range(20):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        finally:
+            os.kill(server, signal.SIGCONT)
+        await whole(db)
+        await conversations.append(db, session, "user", "x")
+        await whole(db)
+        async with DB(db.target_url) as other:  # type: ignore[attr-defined]
+            query = "SELECT count(*) FROM messages WHERE session_id = $1"
+            assert 1 == await other.fetchval(query, session)
+
+    run(url, test, pool_size=1)
+
+
 def test_a_connection_is_taken_back_once(url: str) -> None:
     """A second time it may be another task's already."""
 
@@ -426,6 +455,69 @@ def test_a_pool_that_is_closed_ends_what_does_not_come_back(url: str) -> None:
         assert connection.conn.is_closed()
 
     asyncio.run(asyncio.wait_for(body(), 20))
+
+
+def test_who_calls_while_the_pool_is_closed_is_told(url: str) -> None:
+    """Those that wait in line at once, those that come too; a pool is made when it is over."""
+
+    async def body() -> None:
+        db = await aio.connect(url, bind=False, pool_size=1)
+        assert db.pool is not None
+        connection = await db.pool.acquire()
+        waiting = asyncio.create_task(db.pool.acquire())
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(db.close_pool())
+        with pytest.raises(ConnectionFailed, match="the pool is closed: connect again"):
+            await waiting
+        for call in (conversations.start(db, NOBODY), DB(db).fetchval("SELECT 1")):
+            with pytest.raises(ConnectionFailed, match="the pool is being closed"):
+                await call
+        db.pool.release(connection)
+        await closing
+        assert 1 == await DB(db).fetchval("SELECT 1")
+        await db.close_pool()
+
+    asyncio.run(asyncio.wait_for(body(), 20))
+
+
+def test_a_connection_that_is_made_while_the_pool_is_closed_is_ended(url: str) -> None:
+    """Nobody would end it afterwards."""
+
+    async def body() -> None:
+        db = await aio.connect(url, bind=False, pool_size=2)
+        pool = db.pool
+        assert pool is not None
+        await whole(db)
+        held = await pool.acquire()
+        made = asyncio.create_task(pool.acquire())
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(db.close_pool())
+        with pytest.raises(ConnectionFailed, match="the pool is closed"):
+            await made
+        pool.release(held)
+        await closing
+        assert (0, 0) == (pool.taken, pool.idle)
+
+    asyncio.run(asyncio.wait_for(body(), 20))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_another_event_loop_is_told_whose_the_pool_is(url: str) -> None:
+    """Its connections answer to the loop that made them."""
+
+    async def first() -> aio.Database:
+        return await aio.connect(url, bind=False)
+
+    async def second(db: aio.Database) -> None:
+        for call in (conversations.start(db, NOBODY), DB(db).fetchval("SELECT 1")):
+            with pytest.raises(ConnectionFailed, match="of another event loop"):
+                await call
+        await db.close_pool()
+        assert 1 == await DB(db).fetchval("SELECT 1")
+        await db.close_pool()
+
+    asyncio.run(second(asyncio.run(first())))
+    gc.collect()
 
 
 def test_settings_of_one_task_are_not_those_of_the_next(url: str) -> None:

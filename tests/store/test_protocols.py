@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -322,3 +323,42 @@ def test_one_of_many_deciders_wins(shared: Database, protocol: str) -> None:
         thread.join()
     assert said == [protocols.find(shared, protocol).human_feedback]
     assert (4, 1) == (len(ids), len(set(ids)))
+
+
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+def test_two_transactions_that_log_and_go_on_do_not_wait_for_each_other(
+    shared: Database, protocol: str
+) -> None:
+    """The second one waits where it logs, and then hears that the iteration is over."""
+    numbers: list[int] = []
+    failures: list[BaseException] = []
+
+    def second() -> None:
+        try:
+            with shared.atomic():
+                protocols.log(shared, protocol, "clinical_critic", "too long")
+                numbers.append(protocols.next_iteration(shared, protocol, after=0))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            shared.close()
+
+    with shared.atomic():
+        protocols.log(shared, protocol, "drafter", "a draft")
+        other = threading.Thread(target=second)
+        other.start()
+        # Until it waits for this one, or has what it wants.
+        while other.is_alive() and not _waits(shared):
+            time.sleep(0.01)
+        numbers.append(protocols.next_iteration(shared, protocol, after=0))
+    other.join()
+    assert ([], [1, 1]) == (failures, numbers)
+
+
+def _waits(database: Database) -> bool:
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+    )
+    ((waits,),) = database.execute_sql(query).fetchall()
+    return bool(waits)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,32 +76,38 @@ class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
 
     async def _execute(self, sql: str, params: Any = None) -> Any:
         """Run what Peewee sends; only one statement at a time is on its way."""
-        self.touched = self._for_peewee = True
+        self._for_peewee = True
         try:
-            return await super()._execute(sql, params)
-        except asyncio.CancelledError:
-            self.interrupted = True
-            raise
+            with self._touching():
+                return await super()._execute(sql, params)
         finally:
             self._for_peewee = False
 
     @asynccontextmanager
     async def for_others(self) -> AsyncIterator[Session[Any]]:
         """The session for statements that nobody here knows: they may leave settings behind."""
-        self.touched = True
         # Peewee's lock: one statement at a time is on its way.
         await self._acquire_lock()
         try:
-            yield self.conn
-        except asyncio.CancelledError:
-            self.interrupted = True
-            raise
+            with self._touching():
+                yield self.conn
         finally:
             self._lock.release()
 
+    @contextmanager
+    def _touching(self) -> Iterator[None]:
+        """Notes that a statement may leave something behind, and one that was given up more:
+        how the session stands is not known before the server has answered."""
+        self.touched = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
+
     def is_settled(self) -> bool:
         """Whether the next one may have the connection as it is."""
-        return not (self.touched or self.interrupted or self._is_open())
+        return not (self.touched or self._is_open())
 
     def _is_open(self) -> bool:
         """Whether a transaction is open, or was when its BEGIN was given up."""

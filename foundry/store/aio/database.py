@@ -12,6 +12,7 @@ import asyncpg
 from playhouse.pwasyncio import AsyncPgAtomic, AsyncPostgresqlDatabase
 
 from foundry.database import Target, proxy, resolve
+from foundry.errors import ConnectionFailed
 from foundry.schema import Message
 from foundry.schema.base import look_once
 from foundry.store.aio.connection import Connection
@@ -45,9 +46,6 @@ class Atomic(AsyncPgAtomic):  # type: ignore[misc]
                 await self._keep(outermost=outermost)
             else:
                 await self._undo(outermost=outermost)
-        except asyncio.CancelledError:
-            self.db.interrupted()
-            raise
         finally:
             self._give_back()
 
@@ -124,11 +122,6 @@ class Database(AsyncPostgresqlDatabase):  # type: ignore[misc]
         if connection is not None and self._pool is not None:
             self._pool.release(connection)
 
-    def interrupted(self) -> None:
-        """Say that the end of a transaction was given up: how the session stands is not known."""
-        if self._state.conn is not None:
-            self._state.conn.interrupted = True
-
     async def opened(self) -> Connection:
         """A connection of its own, in UTC, with the codecs of the store."""
         wanted = arguments(self.target)
@@ -147,6 +140,13 @@ class Database(AsyncPostgresqlDatabase):  # type: ignore[misc]
         except BaseException:
             session.terminate()
             raise
+        return connection
+
+    async def aconnect(self) -> Connection:
+        """The connection of this task; one of the pool's where it has none."""
+        if self._closing:
+            raise ConnectionFailed("the pool is being closed: connect again")
+        connection: Connection = await super().aconnect()
         return connection
 
     async def _create_pool_async(self) -> Pool:

@@ -42,6 +42,7 @@ class Pool:
         recycle: float,
     ) -> None:
         self.size = size
+        self._loop = asyncio.get_running_loop()
         self._opened = opened
         self._timeout = timeout
         self._recycle = recycle or math.inf
@@ -65,7 +66,12 @@ class Pool:
     async def acquire(self) -> Connection:
         """A connection that works; waits in line up to the time-out, then PoolExhausted."""
         if self._closed:
-            raise ConnectionFailed("the pool is closed: connect again")
+            raise _closed()
+        if not self._is_here():
+            raise ConnectionFailed(
+                "this pool is of another event loop: connect() in the loop that uses it, and"
+                " close_pool() before that one ends"
+            )
         # While somebody waits all places are taken.
         if self._taken < self.size:
             self._taken += 1
@@ -73,6 +79,9 @@ class Pool:
             await self._turn()
         try:
             connection = await self._working() or await self._opened()
+            if self._closed:
+                connection.conn.terminate()
+                raise _closed()
         except BaseException:
             self._leave()
             raise
@@ -141,9 +150,13 @@ class Pool:
     def _is_stale(self, connection: Connection) -> bool:
         return time.monotonic() - connection.born > self._recycle
 
+    def _is_here(self) -> bool:
+        """Whether the loop that runs is the one that the connections belong to."""
+        return self._loop is asyncio.get_running_loop()
+
     def release(self, connection: Connection) -> None:
         """Take a connection back."""
-        if connection not in self._out:
+        if connection not in self._out or not self._is_here():
             return
         if connection.conn.is_closed() or connection.is_settled():
             self._back(connection)
@@ -186,8 +199,18 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End every connection; those in use are waited for, up to the time-out."""
+        """End every connection; those in use are waited for, up to the time-out.
+
+        Who waits for one gets ConnectionFailed.
+        """
         self._closed = True
+        if not self._is_here():
+            self._abandon()
+            return
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(_closed())
         while self._idle:
             self._end(self._idle.pop())
         deadline = time.monotonic() + self._timeout
@@ -198,3 +221,15 @@ class Pool:
                 await asyncio.sleep(0.01)
         for connection in self._out:
             connection.conn.terminate()
+
+    def _abandon(self) -> None:
+        """End connections whose loop has gone; what is left of it may not be asked to."""
+        for connection in (*self._idle, *self._out):
+            with suppress(RuntimeError):
+                connection.conn.terminate()
+        self._idle.clear()
+        self._out.clear()
+
+
+def _closed() -> ConnectionFailed:
+    return ConnectionFailed("the pool is closed: connect again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 from collections.abc import (
@@ -118,9 +117,6 @@ async def _answer(
             statement = _returning(operation.target)
             return await connection.conn.fetchval(statement, *operation.row)
         return await _inserted(connection, operation)
-    except asyncio.CancelledError:
-        connection.interrupted = True
-        raise
     finally:
         connection._lock.release()
 
