@@ -223,6 +223,7 @@ class _Way:
             recast=cast,
             swapped=needed(before, after, late),
             stale=stale - rebuilt,
+            replaced=programs.replaced(before, after, changes, rebuilt),
         )
         return _in_order(move, [*_planned(move, changes), *_filled(move)])
 
@@ -283,7 +284,8 @@ def _implied(move: Move, change: Change) -> bool:
     if isinstance(thing, Column) and _of_partition(move, key):
         return True
     if change.after is None and key in move.before and key not in move.after:
-        return not (isinstance(thing, Constraint) and thing.kind == "FOREIGN KEY")
+        foreign = isinstance(thing, Constraint) and thing.kind == "FOREIGN KEY"
+        return not (foreign or calls(thing, move.replaced))
     return False
 
 

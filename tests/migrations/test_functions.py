@@ -8,6 +8,62 @@ import pytest
 from support.cases import Case, note, prove
 from support.server import Server
 
+
+def plus(returns: str, *more: str) -> str:
+    """A function, and what else is declared."""
+    made = (
+        f"CREATE FUNCTION plus(n bigint) RETURNS {returns}"
+        " LANGUAGE sql IMMUTABLE AS $$ SELECT $1 + 1 $$"
+    )
+    return f"OBJECTS = [declare.Function(name='plus', create='{made}'), {', '.join(more)}]"
+
+
+def beside(field: str, index: str = "") -> str:
+    """A table that comes, with a column and perhaps an index."""
+    added = f"Log.add_index(declare.Index(Log, SQL('{index}'), name='by_it'))\n" if index else ""
+    return note("a = TextField()") + f"class Log(Model):\n    {field}\n\n{added}"
+
+
+TWICE = (
+    "declare.Function(name='twice', create='CREATE FUNCTION twice(n bigint) RETURNS bigint"
+    " IMMUTABLE RETURN plus(n)::bigint')"
+)
+# What comes with the new function has gone again before that goes, whatever it is in.
+CALLERS = (
+    ("an index of a new table", beside("pass", "plus(id)"), (), ()),
+    ("a check", beside("a = IntegerField(constraints=[Check('plus(a) > 1')])"), (), ()),
+    ("a default", beside("a = IntegerField(constraints=[SQL('DEFAULT plus(1)')])"), (), ()),
+    (
+        "a generated column",
+        beside("a = BigIntegerField(constraints=[SQL('GENERATED ALWAYS AS (plus(1)) STORED')])"),
+        (),
+        (),
+    ),
+    (
+        "a policy",
+        beside("pass"),
+        ("declare.RowSecurity(Log)", "declare.Policy(Log, 'p', using='plus(id) > 0')"),
+        (),
+    ),
+    (
+        "a default of a new column",
+        note("a = TextField()\n    b = IntegerField(constraints=[SQL('DEFAULT plus(1)')])"),
+        (),
+        (),
+    ),
+    (
+        "a generated column of a table that is there",
+        note(
+            "a = TextField()\n    b = BigIntegerField(null=True,"
+            " constraints=[SQL('GENERATED ALWAYS AS (plus(1)) STORED')])"
+        ),
+        (),
+        (("note", "rewrite"),),
+    ),
+    ("a function that calls it", note("a = TextField()"), (TWICE,), ()),
+    ("an index over one that calls it", beside("pass", "twice(id)"), (TWICE,), ()),
+)
+
 CASES = (
     Case(
         name="a function, and one that calls it",
@@ -79,6 +135,22 @@ CASES = (
         "CREATE FUNCTION one(x int) RETURNS int IMMUTABLE RETURN two(x); "
         "CREATE TABLE theirs (a int CHECK (one(a) > 0))",
         actions=("create enum", "create function", "create table"),
+    ),
+    Case(
+        name="another argument, and a call that the old function would fit better",
+        a=note("a = TextField()") + plus("bigint"),
+        b=beside("pass", "plus(id)") + plus("bigint").replace("n bigint", "n bigint, m int = 0"),
+        actions=("drop function", "create function", "create table", "create index"),
+    ),
+    *(
+        Case(
+            name=f"another result, and {name}",
+            a=note("a = TextField()") + plus("bigint"),
+            b=b + plus("numeric", *more),
+            actions_unsaid=True,
+            works=works,
+        )
+        for name, b, more, works in CALLERS
     ),
 )
 

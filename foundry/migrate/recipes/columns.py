@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foundry.migrate.calls import calls
 from foundry.migrate.casts import Type, using
 from foundry.migrate.compare import Change
 from foundry.migrate.objects import Column, Place, Sequence
@@ -20,7 +21,7 @@ def columns(move: Move, change: Change) -> Planned:
         case Change(before=None, after=Column() as after):
             yield from _added(move, after, change)
         case Change(before=Column() as before, after=None):
-            yield _dropped(move, before, change)
+            yield from _gone(move, before, change)
         case Change(before=Column() as before, after=Column() as after):
             again = after.generated and change.key in move.rebuilt
             if remade(move.version, before, after) or again:
@@ -114,6 +115,15 @@ def as_created(move: Move, made: Column) -> Column:
     """Return the column as its definition alone makes it."""
     storage = made.storage if move.version >= 160000 else ""
     return replace(made, storage=storage, comment="", statistics=-1, options=())
+
+
+def _gone(move: Move, before: Column, change: Change) -> Planned:
+    if calls(before, move.replaced) and not before.generated:
+        sql = move.alter(before.table, f"{column(before.name)} DROP DEFAULT")
+        call = move.call(before.table, "drop_column_default", before.name)
+        yield Phase.DEFAULTS_OFF, move.step(before.table, "drop default", sql, change, call)
+    if before.generated or ("table", *before.table) in move.after:
+        yield _dropped(move, before, change)
 
 
 def _dropped(move: Move, before: Column, change: Change) -> tuple[Phase, Step]:

@@ -94,6 +94,8 @@ class Move:
     """Columns that get another type by way of a second one."""
     stale: frozenset[Key] = frozenset()
     """What stays and stores results of a function that returns something else now."""
+    replaced: frozenset[Key] = frozenset()
+    """Functions that go before tables and columns do; `programs.replaced` says which."""
 
     def name(self, place: Place) -> str:
         """Return a place in quotes."""

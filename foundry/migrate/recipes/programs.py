@@ -113,7 +113,7 @@ def function(move: Move, change: Change) -> Planned:
     if before is not None and not kept:
         sql = f"DROP {before.kind} {_function(move, before)}"
         step = _step("drop function", sql, Change(before=before, after=None))
-        yield _off(move, before, after), step
+        yield _off(move, before), step
     if after is None:
         return
     if not kept or before.definition != after.definition:
@@ -125,7 +125,7 @@ def function(move: Move, change: Change) -> Planned:
         yield Phase.COMMENTS, _step("comment", sql, change)
 
 
-def _off(move: Move, before: Function, after: Function | None) -> Phase:
+def _off(move: Move, before: Function) -> Phase:
     """Return when a function goes: with a view that it reads, before its like comes.
 
     One that only goes does so before a table of whose rows it is, else after all tables.
@@ -133,7 +133,7 @@ def _off(move: Move, before: Function, after: Function | None) -> Phase:
     read = _with_rests(move.before, before.depends)
     if any(dropped(move, (key[1], key[2])) for key in read if key[0] == "view"):
         return Phase.VIEWS_OFF
-    if after is not None or succeeded(move.after, before):
+    if before.key in move.replaced:
         return Phase.FUNCTIONS_REPLACED
     first = any(key not in move.after for key in read if key[0] in ("table", "column"))
     return Phase.FUNCTIONS_FIRST_OFF if first else Phase.FUNCTIONS_OFF
@@ -176,6 +176,27 @@ def replaceable(before: Function, after: Function) -> bool:
 def succeeded(after: Snapshot, found: Function) -> bool:
     """True for a function that goes while one of its name and other arguments does not."""
     return found.key not in after and any(f.key[:3] == found.key[:3] for f in after.kind(Function))
+
+
+def replaced(
+    before: Snapshot, after: Snapshot, changes: Iterable[Change], rebuilt: frozenset[Key]
+) -> frozenset[Key]:
+    """Return the functions that go before their like comes, and those that rest on them.
+
+    What calls one of them has to be away by then, also where its table goes later.
+    """
+    found = {key for key in rebuilt if key[0] == "function"}
+    for change in changes:
+        old, new = change.before, change.after
+        if isinstance(old, Function):
+            again = new is not None and not replaceable(old, new)
+            if again or (new is None and succeeded(after, old)):
+                found.add(old.key)
+    while more := {
+        f.key for f in before.kind(Function) if f.key not in found and found & set(f.depends)
+    }:
+        found |= more
+    return frozenset(found)
 
 
 def computed(move: Move, change: Change) -> Planned:
