@@ -31,6 +31,8 @@ class Facts(NamedTuple):
     """True where the index is one of half-precision numbers."""
     lists: int
     comment: str | None
+    table: int | None
+    """The file of the table."""
     rows: float
     """How many messages there are, as PostgreSQL's planner estimates it."""
     seen: int
@@ -55,6 +57,8 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     """
     known = tuning.parsed(facts.comment)
     if facts.method is None or known is None or (filtered and not facts.kept):
+        return None
+    if known.table != facts.table:
         return None
     if facts.method == "ivfflat" and not known.training and known.lists != facts.lists:
         # Built anew by other means, or about to be: what was measured is of other lists.

@@ -97,6 +97,13 @@ class _Index:
     narrow: bool
     lists: int
     comment: str | None
+    table: int | None
+
+    @property
+    def known(self) -> Tuning | None:
+        """What was measured of it, and of the table as it is."""
+        known = parsed(self.comment)
+        return known if known is not None and known.table == self.table else None
 
     @property
     def path(self) -> sql.Identifier:
@@ -200,7 +207,7 @@ class _Work:
         if index is None:
             return Report(index=None, removed=removed, effort={}, recall={})
         rows: int = self._one(_COUNT)
-        before, known = index.lists, parsed(index.comment)
+        before, known = index.lists, index.known
         lists = _lists(rows) if index.method == "ivfflat" else None
         trained = lists is not None and _outgrown(known, rows, index.lists, lists)
         if lists is not None and trained:
@@ -217,9 +224,10 @@ class _Work:
             told=self.told,
         )
         trained_on = known.rows if known is not None and not trained else rows
-        self._note(
-            index, Tuning(recall=self.recall, rows=trained_on, lists=kept, effort=found.effort)
+        tuning = Tuning(
+            recall=self.recall, rows=trained_on, table=index.table, lists=kept, effort=found.effort
         )
+        self._note(index, tuning)
         return Report(
             index=index.name,
             method=index.method,
@@ -245,7 +253,7 @@ class _Work:
     def _index(self) -> _Index | None:
         self.cursor.execute(INDEX)
         row = self.cursor.fetchone()
-        names = ("namespace", "name", "method", "narrow", "lists", "comment")
+        names = ("namespace", "name", "method", "narrow", "lists", "comment", "table")
         return None if row is None else _Index(**dict(zip(names, row, strict=True)))
 
     def _train(self, index: _Index, rows: int, lists: int) -> None:
@@ -255,7 +263,7 @@ class _Work:
         A run that is killed then leaves an index that the next run knows is to be trained.
         """
         option = sql.SQL("ALTER INDEX {} SET (lists = {})").format(index.path, sql.Literal(lists))
-        known = parsed(index.comment)
+        known = index.known
         noted = [] if known is None else [_comment(index, known.before(lists))]
         self._briefly([option, *noted])
         memory = max(self._one(_MEMORY), _kilobytes(rows, lists))

@@ -31,7 +31,8 @@ INDEX = """
            coalesce((SELECT option_value::int
                      FROM pg_catalog.pg_options_to_table(x.reloptions)
                      WHERE option_name = 'lists'), 100) AS lists,
-           pg_catalog.obj_description(x.oid, 'pg_class') AS comment
+           pg_catalog.obj_description(x.oid, 'pg_class') AS comment,
+           pg_catalog.pg_relation_filenode(n.indrelid)::bigint AS of_table
     FROM pg_catalog.pg_index AS n
     JOIN pg_catalog.pg_class AS x ON x.oid = n.indexrelid
     JOIN pg_catalog.pg_namespace AS s ON s.oid = x.relnamespace
@@ -45,7 +46,7 @@ INDEX = """
 # That index, and the planner's own estimate of the rows.
 _FACTS = Statement(
     f"""
-    SELECT i.amname, coalesce(i.narrow, false), coalesce(i.lists, 100), i.comment,
+    SELECT i.amname, coalesce(i.narrow, false), coalesce(i.lists, 100), i.comment, i.of_table,
            CASE WHEN t.relpages > 0 AND t.reltuples >= 0
                 THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END
     FROM (SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
@@ -174,8 +175,8 @@ def looked(kept: Where) -> Steps[Facts]:
 
     HNSW is so quick that its first answer is the cheapest look at what a filter leaves.
     """
-    method, narrow, lists, comment, rows = (yield Query(_FACTS))[0]
-    facts = Facts(method, narrow, lists, comment, rows, *GUESS)
+    method, narrow, lists, comment, table, rows = (yield Query(_FACTS))[0]
+    facts = Facts(method, narrow, lists, comment, table, rows, *GUESS)
     if not kept.names or method in (None, "hnsw"):
         return facts
     ((seen, left),) = yield Query(_sample(kept.names), kept.args)

@@ -31,6 +31,8 @@ class Tuning:
     """What was aimed at."""
     rows: int
     """How many embeddings there were when the index was built or first measured."""
+    table: int | None = None
+    """The table's file: TRUNCATE begins another one, and what is in it is not what was measured."""
     lists: int | None = None
     """The lists of an IVFFlat index."""
     training: bool = False
@@ -68,7 +70,8 @@ def parsed(comment: str | None) -> Tuning | None:
         tuning = Tuning(
             recall=float(values["recall"]),
             rows=int(values["rows"]),
-            lists=None if values["lists"] is None else int(values["lists"]),
+            table=_optional(values["table"]),
+            lists=_optional(values["lists"]),
             training=bool(values["training"]),
             effort={int(k): int(v) for k, v in values["effort"].items()},
         )
@@ -80,6 +83,10 @@ def parsed(comment: str | None) -> Tuning | None:
         return tuning if fits else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _optional(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def commented(comment: str | None, tuning: Tuning) -> str:

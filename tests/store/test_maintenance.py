@@ -24,7 +24,10 @@ from foundry.errors import InvalidValue, LockTimeout, StoreError
 from foundry.migrate.cli import main as migrate
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import maintenance, search
+from foundry.store import maintenance, search, searching
+from foundry.store.blocking import run
+from foundry.store.choosing import ByIndex, choose
+from foundry.store.filters import Where
 from foundry.store.maintenance import maintain
 from foundry.store.tuning import parsed
 
@@ -82,6 +85,23 @@ def test_an_index_is_trained_measured_and_used(crowd: Database) -> None:
         again.effort,
     )
     assert said == value(crowd, _COMMENT)
+
+
+def test_a_table_that_was_emptied_and_filled_again_is_another_one(crowd: Database) -> None:
+    """What was measured is not used, and the index is trained on what is there now."""
+    maintain(crowd)
+    assert None is not _way(crowd)
+    crowd.execute_sql("CREATE TABLE kept AS TABLE messages; TRUNCATE messages")
+    crowd.execute_sql("INSERT INTO messages OVERRIDING SYSTEM VALUE TABLE kept; ANALYZE messages")
+    assert None is _way(crowd)
+    assert maintain(crowd).trained
+    assert None is not _way(crowd)
+
+
+def _way(database: Database) -> ByIndex | None:
+    """How ten are looked for where all count; the table is taken for a large one."""
+    facts = run(database, searching.looked(Where((), ())))
+    return choose(facts._replace(rows=1e6), 10, filtered=False, indexed=False)
 
 
 def test_the_differ_and_verify_say_nothing_of_it(crowd: Database, url: str) -> None:

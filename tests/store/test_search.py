@@ -310,8 +310,8 @@ def test_a_message_of_any_length_can_be_searched(exact: Place) -> None:
         transaction.rollback()
 
 
-TUNED = Tuning(recall=0.99, rows=100_000, lists=100, effort={10: 10, 100: 20})
-FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 100_000.0, 100, 50)
+TUNED = Tuning(recall=0.99, rows=100_000, table=7, lists=100, effort={10: 10, 100: 20})
+FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 7, 100_000.0, 100, 50)
 
 
 def chosen(facts: Facts, *, filtered: bool = True, indexed: bool = True) -> ByIndex | None:
@@ -333,6 +333,12 @@ def test_an_index_that_was_not_measured_is_not_used() -> None:
     for comment in (None, "", "of the vectors", "foundry search: {}", "foundry search: {nonsense}"):
         assert None is chosen(FACTS._replace(comment=comment), filtered=False)
     assert None is chosen(FACTS._replace(method=None), filtered=False)
+
+
+def test_what_was_measured_of_a_table_that_was_emptied_is_not_used() -> None:
+    """Other rows may be in it by now."""
+    assert None is chosen(FACTS._replace(table=8), filtered=False)
+    assert None is chosen(FACTS._replace(table=None), filtered=False)
 
 
 def test_what_was_measured_of_other_lists_is_not_used() -> None:
