@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from foundry.migrate.calls import calls
 from foundry.migrate.compare import Change
@@ -62,11 +62,12 @@ def victims(
     meanwhile has the key of its new name.
     """
     changes = tuple(changes)
+    taken = frozenset(_taken(before, after, changes))
     moved = set(recast) | {c.key for c in changes if _retyped(c, version)}
     # Only from 17 on can a generated column be told to work its values out again.
     found = {key for key in stale if key[0] == "column" and version < 170000}
     if not moved and not found and not any(_uprooting(c) for c in changes):
-        return frozenset()
+        return taken
     anew = {c.key for c in changes if _remade(c, version)} | set(recast)
     gone = moved | {c.before.key for c in changes if c.after is None}
     gone |= {c.key for c in changes if _uprooting(c)}
@@ -83,7 +84,20 @@ def victims(
             break
         found |= more
     drawing = (c for c in before.kind(Column) if c.key in after and calls(c, gone | found))
-    return frozenset(renamed.get(key, key) for key in found | {c.key for c in drawing})
+    return taken | {renamed.get(key, key) for key in found | {c.key for c in drawing}}
+
+
+def _taken(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> Iterator[Key]:
+    """Yield privileges on columns that go where a role's on the whole table is taken back."""
+    revoked = {
+        (c.before.target[1:], c.before.role, c.before.privilege)
+        for c in changes
+        if isinstance(c.before, Grant) and c.before.target[0] in ("table", "view")
+    }
+    for grant in after.kind(Grant) if revoked else ():
+        whole = (grant.target[1:3], grant.role, grant.privilege)
+        if grant.target[0] == "column" and grant.key in before and whole in revoked:
+            yield grant.key
 
 
 def _retyped(change: Change, version: int) -> bool:

@@ -31,6 +31,46 @@ CASES = (
         + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', columns=[Note.a])]",
         actions=("grant",),
     ),
+    *(
+        Case(
+            name=f"of {name}, and of a column it stays on",
+            a=note("a = TextField()", "b = TextField()")
+            + f"OBJECTS = [{whole}, declare.Grant('SELECT', on=Note, to='pg_monitor', "
+            "columns=[Note.a], grantable=True)]",
+            b=note("a = TextField()", "b = TextField()")
+            + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', "
+            "columns=[Note.a], grantable=True)]",
+            actions=actions,
+        )
+        for name, whole, actions in (
+            (
+                "a whole table",
+                "declare.Grant('SELECT', on=Note, to='pg_monitor')",
+                ("revoke", "grant"),
+            ),
+            (
+                "a table, another one",
+                "declare.Grant('INSERT', on=Note, to='pg_monitor')",
+                ("revoke",),
+            ),
+        )
+    ),
+    Case(
+        name="of a table, then of a column",
+        a=note("a = TextField()") + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor')]",
+        b=note("a = TextField()")
+        + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', columns=[Note.a])]",
+        actions=("revoke", "grant"),
+    ),
+    Case(
+        name="of a table and its column, then both to pass on",
+        a=note("a = TextField()") + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor'), "
+        "declare.Grant('SELECT', on=Note, to='pg_monitor', columns=[Note.a])]",
+        b=note("a = TextField()")
+        + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', grantable=True), "
+        "declare.Grant('SELECT', on=Note, to='pg_monitor', columns=[Note.a])]",
+        actions=("revoke", "grant", "grant"),
+    ),
     Case(
         name="on a column that goes, by nobody's declaration",
         a=note("a = TextField()", "b = TextField()"),

@@ -62,7 +62,8 @@ class Phase(IntEnum):
     ENUMS_OFF = 54
     NAMESPACES_OFF = 55
     COMMENTS = 60
-    GRANTS = 61
+    REVOKES = 61
+    GRANTS = 62
 
 
 Planned = Iterator[tuple[Phase, Step]]

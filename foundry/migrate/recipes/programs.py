@@ -271,17 +271,19 @@ def grant(move: Move, change: Change) -> Planned:
     again = change.key in move.rebuilt  # it went with what it is on
     if before is not None and before.target in move.after and not again:
         gone = Change(before=before, after=None)
-        yield Phase.GRANTS, _privileged(move, before, gone, given=before.revoked)
+        yield _privileged(move, before, gone, given=before.revoked)
     if after is not None:
-        yield Phase.GRANTS, _privileged(move, after, change, given=not after.revoked)
+        yield _privileged(move, after, change, given=not after.revoked)
 
 
-def _privileged(move: Move, found: Grant, change: Change, *, given: bool) -> Step:
+def _privileged(move: Move, found: Grant, change: Change, *, given: bool) -> tuple[Phase, Step]:
     what, target, role = _privilege(found), _target(move, found), _role(found)
     if not given:
-        return _step("revoke", f"REVOKE {what} ON {target} FROM {role}", change)
+        sql = f"REVOKE {what} ON {target} FROM {role}"
+        return Phase.REVOKES, _step("revoke", sql, change)
     option = " WITH GRANT OPTION" if found.grantable else ""
-    return _step("grant", f"GRANT {what} ON {target} TO {role}{option}", change)
+    sql = f"GRANT {what} ON {target} TO {role}{option}"
+    return Phase.GRANTS, _step("grant", sql, change)
 
 
 def _role(found: Grant) -> str:
