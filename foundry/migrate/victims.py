@@ -62,7 +62,7 @@ def victims(
     meanwhile has the key of its new name.
     """
     changes = tuple(changes)
-    taken = frozenset(_taken(before, after, changes))
+    taken = frozenset(_taken(after, changes))
     moved = set(recast) | {c.key for c in changes if _retyped(c, version)}
     # Only from 17 on can a generated column be told to work its values out again.
     found = {key for key in stale if key[0] == "column" and version < 170000}
@@ -87,7 +87,7 @@ def victims(
     return taken | {renamed.get(key, key) for key in found | {c.key for c in drawing}}
 
 
-def _taken(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> Iterator[Key]:
+def _taken(after: Snapshot, changes: Iterable[Change]) -> Iterator[Key]:
     """Yield privileges on columns that go where a role's on the whole table is taken back."""
     revoked = {
         (c.before.target[1:], c.before.role, c.before.privilege)
@@ -96,7 +96,7 @@ def _taken(before: Snapshot, after: Snapshot, changes: Iterable[Change]) -> Iter
     }
     for grant in after.kind(Grant) if revoked else ():
         whole = (grant.target[1:3], grant.role, grant.privilege)
-        if grant.target[0] == "column" and grant.key in before and whole in revoked:
+        if grant.target[0] == "column" and whole in revoked:
             yield grant.key
 
 

@@ -35,22 +35,24 @@ CASES = (
         Case(
             name=f"of {name}, and of a column it stays on",
             a=note("a = TextField()", "b = TextField()")
-            + f"OBJECTS = [{whole}, declare.Grant('SELECT', on=Note, to='pg_monitor', "
+            + f"OBJECTS = [{whole}, declare.Grant('{own}', on=Note, to='pg_monitor', "
             "columns=[Note.a], grantable=True)]",
             b=note("a = TextField()", "b = TextField()")
-            + "OBJECTS = [declare.Grant('SELECT', on=Note, to='pg_monitor', "
+            + f"OBJECTS = [declare.Grant('{own}', on=Note, to='pg_monitor', "
             "columns=[Note.a], grantable=True)]",
             actions=actions,
         )
-        for name, whole, actions in (
+        for name, whole, own, actions in (
             (
                 "a whole table",
                 "declare.Grant('SELECT', on=Note, to='pg_monitor')",
+                "SELECT",
                 ("revoke", "grant"),
             ),
             (
-                "a table, another one",
-                "declare.Grant('INSERT', on=Note, to='pg_monitor')",
+                "a whole table, another one",
+                "declare.Grant('SELECT', on=Note, to='pg_monitor')",
+                "INSERT",
                 ("revoke",),
             ),
         )
