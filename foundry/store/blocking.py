@@ -27,10 +27,12 @@ from foundry.store.operations import (
     Operation,
     Query,
     Read,
+    Recently,
     Statement,
     Steps,
     on_database,
 )
+from foundry.store.recent import Recent
 from foundry.store.vectors import Packed, written
 
 P = ParamSpec("P")
@@ -89,6 +91,8 @@ def _answer(database: Database, cursor: cursor, operation: object) -> Any:
     kind = type(operation)
     if kind is Query:
         return _queried(cursor, operation)  # type: ignore[arg-type]
+    if kind is Recently:
+        return _recently(cursor, operation)  # type: ignore[arg-type]
     if kind is Numbered:
         return _numbered(cursor, operation)  # type: ignore[arg-type]
     if kind is Insert:
@@ -139,6 +143,15 @@ def _queried(cursor: cursor, query: Query) -> list[tuple[Any, ...]]:
     return cursor.fetchall() if cursor.description else []
 
 
+def _recently(cursor: cursor, recently: Recently) -> list[tuple[Any, ...]]:
+    recent = _known(cursor).recent
+    answer = recent.get(recently.statement)
+    if answer is None:
+        answer = recent.keep(recently.statement, _queried(cursor, Query(recently.statement)))
+    found: list[tuple[Any, ...]] = answer
+    return found
+
+
 class _Source:
     """A file of one piece: psycopg2 sends what it reads, however long."""
 
@@ -185,11 +198,12 @@ class _Reserved:
 
 
 class _Known:
-    """What a connection knows: numbers taken in advance, and tables that COPY may write."""
+    """What a connection knows: numbers taken in advance, tables that COPY may write, answers."""
 
-    __slots__ = ("_copied", "_reserved")
+    __slots__ = ("_copied", "_reserved", "recent")
 
     def __init__(self) -> None:
+        self.recent = Recent()
         self._copied: dict[str, bool] = {}
         self._reserved: dict[str, _Reserved] = {}
 

@@ -10,16 +10,16 @@ from foundry.store import tuning
 BLOCKS = 40
 """Blocks of the table that are looked into to see how many messages a filter leaves."""
 
-GUESS = (4, 1)
-"""Where nothing is known of a filter: of four messages it leaves one."""
+GUESS = (2, 1)
+"""Where nothing is known of a filter: of two messages it leaves one."""
 
 # Microseconds, on an ordinary machine; what counts are their ratios.
-_EXACT = 0.75
+_EXACT = 0.95
 _SCANNED = 0.2
 _VISITED = 0.85
 _EF = 20.0
 _FETCHED = 2.0
-_BEGIN = 300.0
+_BEGIN = 500.0
 
 
 class Facts(NamedTuple):
@@ -38,6 +38,8 @@ class Facts(NamedTuple):
     seen: int
     """Messages that were looked at, and how many of them the filter leaves."""
     kept: int
+    left: float | None = None
+    """About how many messages the user or session of the filter has; None where nobody counted."""
 
 
 class ByIndex(NamedTuple):
@@ -66,14 +68,15 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     rows = facts.rows
     share = facts.kept / facts.seen if filtered else 1.0
     # So many more that it is unlikely to be too few.
-    depth = math.ceil((limit + 2 * math.sqrt(limit)) / share) if filtered else limit
+    depth = math.ceil((limit + 1.5 * math.sqrt(limit)) / share) if filtered else limit
     found = known.enough(depth)
     if found is None or depth > rows:
         return None
     effort, depth = found
     cost = _BEGIN + _FETCHED * depth
     cost += _EF * effort if facts.method == "hnsw" else _VISITED * rows * effort / facts.lists
-    exact = _EXACT * rows * share + (0.0 if indexed or not filtered else _SCANNED * rows)
+    through = rows * share if facts.left is None else facts.left
+    exact = _EXACT * through + (0.0 if indexed or not filtered else _SCANNED * rows)
     if exact <= cost:
         return None
     if facts.method == "hnsw":

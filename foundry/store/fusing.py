@@ -19,6 +19,7 @@ from foundry.store.searching import (
     EXACTLY,
     FEW,
     aside,
+    counted,
     direction,
     looked,
     nearest,
@@ -64,10 +65,6 @@ class _Statements:
             "depth": last,
             "words": last + 1,
         }
-        self.count = Statement(
-            "SELECT count(*) FROM (SELECT FROM messages AS m WHERE"
-            f" {filters.condition(names, 1)} LIMIT {FEW + 1}) AS s"
-        )
         self.exact = self._fused(
             f"SELECT m.id, {EXACTLY} AS distance FROM messages AS m"
             f" WHERE m.embedding IS NOT NULL AND {found} ORDER BY distance, m.id LIMIT ${last}"
@@ -88,6 +85,11 @@ class _Statements:
 @functools.lru_cache(256)
 def _statements(names: tuple[str, ...], configuration: str) -> _Statements:
     return _Statements(names, configuration)
+
+
+@functools.cache
+def _count(name: str) -> Statement:
+    return Statement(counted(name, "$1"))
 
 
 def hybrid(
@@ -129,11 +131,11 @@ def hybrid(
 def _found(
     statements: _Statements, args: tuple[Any, ...], kept: Where, deep: int
 ) -> Steps[list[tuple[Any, ...]]]:
-    few = False
+    left: int | None = None
     if kept.indexed:
-        few = (yield Query(statements.count, kept.args))[0][0] <= FEW
-    if not few:
-        facts = yield from looked(kept)
+        ((left,),) = yield Query(_count(kept.names[0]), kept.args[:1])
+    if left is None or left > FEW:
+        facts = yield from looked(kept, left)
         way = choose(facts, deep, filtered=bool(kept.names), indexed=kept.indexed)
         if way is not None:
             by_index = statements.narrow if way.narrow else statements.index

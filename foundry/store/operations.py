@@ -57,6 +57,15 @@ class Query(NamedTuple):
     args: tuple[Any, ...] = ()
 
 
+class Recently(NamedTuple):
+    """Run a query without arguments, or answer what this connection heard less than a second ago.
+
+    For what changes seldom, and where an old answer costs time and nothing else.
+    """
+
+    statement: Statement
+
+
 class Insert(NamedTuple):
     """Write rows, checked by `foundry.store.strict`, into the columns of a target."""
 
@@ -102,5 +111,5 @@ def on_database(steps: Callable[..., Steps[Any]]) -> inspect.Signature:
     return signature.replace(parameters=parameters, return_annotation=returned)
 
 
-Operation: TypeAlias = Query | Insert | Numbered | Read | Atomic
+Operation: TypeAlias = Query | Recently | Insert | Numbered | Read | Atomic
 Steps: TypeAlias = Generator[Operation, Any, T]

@@ -14,11 +14,14 @@ from foundry.schema.conversations import DIMENSIONS
 from foundry.store import filters, strict, vectors
 from foundry.store.choosing import BLOCKS, GUESS, ByIndex, Facts, choose
 from foundry.store.filters import Where
-from foundry.store.operations import Atomic, Query, Statement, Steps
+from foundry.store.operations import Atomic, Query, Recently, Statement, Steps
 from foundry.store.rows import NearRow, Rows, rows_of
 
 FEW = 4000
 """Messages of a session or user that are not worth a second look."""
+
+_SESSIONS = 8
+"""Sessions of a user whose messages are counted."""
 
 COLUMNS = "id, session_id, ts, role, content"
 _MESSAGE = ", ".join(f"m.{name}" for name in COLUMNS.split(", "))
@@ -80,14 +83,8 @@ class _Statements:
     """The ways to search with a filter by these; the vector is `$1`, the limit `$2`."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        found, tested = filters.condition(names, 3), filters.test(names, 3)
-        self.exact = Statement(self._exact(found))
-        guarded = self._exact(f"c.few <= {FEW} AND {found}")
-        self.few = Statement(
-            f"SELECT c.few, t.* FROM (SELECT count(*) AS few FROM (SELECT FROM messages AS m"
-            f" WHERE {found} LIMIT {FEW + 1}) AS s) AS c LEFT JOIN LATERAL ({guarded}) AS t ON true"
-        )
-        last = 3 + len(names)
+        self.exact = Statement(_exact(filters.condition(names, 3)))
+        tested, last = filters.test(names, 3), 3 + len(names)
         self.index = self._by_index(tested, last, narrow=False)
         self.narrow = self._by_index(tested, last, narrow=True)
 
@@ -98,12 +95,22 @@ class _Statements:
             " WHERE kept ORDER BY distance, id LIMIT $2"
         )
 
-    @staticmethod
-    def _exact(found: str) -> str:
-        return (
-            f"SELECT {_MESSAGE}, {EXACTLY} AS distance FROM messages AS m"
-            f" WHERE m.embedding IS NOT NULL AND {found} ORDER BY distance, m.id LIMIT $2"
-        )
+
+def _exact(found: str) -> str:
+    return (
+        f"SELECT {_MESSAGE}, {EXACTLY} AS distance FROM messages AS m"
+        f" WHERE m.embedding IS NOT NULL AND {found} ORDER BY distance, m.id LIMIT $2"
+    )
+
+
+@functools.cache
+def _few(names: tuple[str, ...]) -> Statement:
+    """What is `counted` for a filter that begins with a session or user, and all of few."""
+    guarded = _exact(f"c.few <= {FEW} AND {filters.condition(names, 3)}")
+    return Statement(
+        f"SELECT c.few, t.* FROM ({counted(names[0], '$3')}) AS c"
+        f" LEFT JOIN LATERAL ({guarded}) AS t ON true"
+    )
 
 
 def nearest(tested: str, depth: int, *, narrow: bool) -> str:
@@ -112,6 +119,26 @@ def nearest(tested: str, depth: int, *, narrow: bool) -> str:
     return (
         f"SELECT {_MESSAGE}, m.embedding <=> $1::vector AS distance, {tested} AS kept"
         f" FROM messages AS m ORDER BY {order} LIMIT ${depth}"
+    )
+
+
+def counted(name: str, place: str) -> str:
+    """SQL of about how many messages a session or user has, whose id is at a place.
+
+    For a user those of some sessions are counted; NULL where one of them has more than FEW.
+    """
+    one = (
+        "(SELECT count(*) FROM (SELECT FROM messages AS m"
+        f" WHERE m.session_id = {{}} LIMIT {FEW + 1}) AS l)"
+    )
+    if name == "session":
+        return f"SELECT nullif({one.format(place)}, {FEW + 1}) AS few"
+    return (
+        "SELECT CASE WHEN coalesce(max(q.few), 0) <= "
+        f"{FEW} THEN coalesce(avg(q.few) * max(q.sessions), 0) END::bigint AS few"
+        f" FROM (SELECT r.sessions, {one.format('r.id')} AS few"
+        " FROM (SELECT s.id, count(*) OVER () AS sessions FROM sessions AS s"
+        f" WHERE s.user_id = {place} ORDER BY random() LIMIT {_SESSIONS}) AS r) AS q"
     )
 
 
@@ -146,11 +173,13 @@ def near(
     kept = filters.where("near", user=user, session=session, role=role, since=since, until=until)
     statements = _statements(kept.names)
     args = (sought, most, *kept.args)
+    left: int | None = None
     if kept.indexed:
-        rows = yield Query(statements.few, args)
-        if rows[0][0] <= FEW:
+        rows = yield Query(_few(kept.names), args)
+        left = rows[0][0]
+        if left is not None and left <= FEW:
             return rows_of(NearRow, [row[1:] for row in rows if row[1] is not None])
-    facts = yield from looked(kept)
+    facts = yield from looked(kept, left)
     way = choose(facts, most, filtered=bool(kept.names), indexed=kept.indexed)
     while way is not None:
         by_index = statements.narrow if way.narrow else statements.index
@@ -170,17 +199,21 @@ def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> B
     return further if further is not None and further.depth > way.depth else None
 
 
-def looked(kept: Where) -> Steps[Facts]:
-    """What there is to know before a way is chosen.
+def looked(kept: Where, left: int | None) -> Steps[Facts]:
+    """What there is to know before a way is chosen; `left` is what was `counted`.
 
     HNSW is so quick that its first answer is the cheapest look at what a filter leaves.
     """
-    method, narrow, lists, comment, table, rows = (yield Query(_FACTS))[0]
-    facts = Facts(method, narrow, lists, comment, table, rows, *GUESS)
-    if not kept.names or method in (None, "hnsw"):
+    method, narrow, lists, comment, table, rows = (yield Recently(_FACTS))[0]
+    facts = Facts(method, narrow, lists, comment, table, rows, *GUESS, left)
+    if not kept.names or method is None:
         return facts
-    ((seen, left),) = yield Query(_sample(kept.names), kept.args)
-    return facts._replace(seen=seen, kept=left)
+    if left is not None and len(kept.names) == 1:
+        return facts._replace(seen=max(1, round(rows)), kept=left)
+    if method == "hnsw":
+        return facts
+    ((seen, found),) = yield Query(_sample(kept.names), kept.args)
+    return facts._replace(seen=seen, kept=found)
 
 
 class _Answer(Exception):

@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-DEPTHS = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
+DEPTHS = (10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500, 700, 1000)
 """How many of the nearest are asked for, where the effort that takes is measured."""
 
 EF_MOST = 1000

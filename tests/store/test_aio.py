@@ -30,8 +30,9 @@ from foundry.errors import (
     StoreError,
 )
 from foundry.schema import Message, User
-from foundry.store import aio
-from foundry.store.aio import DB, conversations, protocols
+from foundry.store import aio, searching
+from foundry.store.aio import DB, conversations, protocols, transport
+from foundry.store.filters import Where
 
 Test = Callable[[aio.Database, UUID], Awaitable[None]]
 NOBODY = UUID(int=0)
@@ -528,6 +529,24 @@ def test_settings_of_one_task_are_not_those_of_the_next(url: str) -> None:
         await raw.execute("SET TIME ZONE 'Asia/Tokyo'")
         await whole(db)
         assert ("UTC", 1) == (await raw.fetchval("SHOW TimeZone"), db.pool and db.pool.taken)
+
+    run(url, test, pool_size=1)
+
+
+def test_what_is_known_of_the_index_may_be_a_second_old(url: str) -> None:
+    """Each connection asks again after that."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        connection = await db.aconnect()
+
+        async def rows() -> float:
+            return (await transport.run(db, searching.looked(Where((), ()), None))).rows
+
+        assert 12345.0 != await rows()
+        connection.recent.keep(searching._FACTS, [(None, False, 100, None, None, 12345.0)])
+        assert 12345.0 == await rows()
+        connection.recent._answers.clear()
+        assert 12345.0 != await rows()
 
     run(url, test, pool_size=1)
 

@@ -24,7 +24,7 @@ from foundry.errors import InvalidValue, LockTimeout, StoreError
 from foundry.migrate.cli import main as migrate
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import maintenance, search, searching
+from foundry.store import maintenance, recent, search, searching
 from foundry.store.blocking import run
 from foundry.store.choosing import ByIndex, choose
 from foundry.store.filters import Where
@@ -87,8 +87,11 @@ def test_an_index_is_trained_measured_and_used(crowd: Database) -> None:
     assert said == value(crowd, _COMMENT)
 
 
-def test_a_table_that_was_emptied_and_filled_again_is_another_one(crowd: Database) -> None:
+def test_a_table_that_was_emptied_and_filled_again_is_another_one(
+    crowd: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was measured is not used, and the index is trained on what is there now."""
+    monkeypatch.setattr(recent, "SECONDS", 0.0)
     maintain(crowd)
     assert None is not _way(crowd)
     crowd.execute_sql("CREATE TABLE kept AS TABLE messages; TRUNCATE messages")
@@ -100,7 +103,7 @@ def test_a_table_that_was_emptied_and_filled_again_is_another_one(crowd: Databas
 
 def _way(database: Database) -> ByIndex | None:
     """How ten are looked for where all count; the table is taken for a large one."""
-    facts = run(database, searching.looked(Where((), ())))
+    facts = run(database, searching.looked(Where((), ()), None))
     return choose(facts._replace(rows=1e6), 10, filtered=False, indexed=False)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +21,9 @@ from foundry.database import Database, connect
 from foundry.errors import InvalidValue, StoreError
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import choosing, fusing, maintenance, searching
+from foundry.store import blocking, choosing, fusing, maintenance, recent, searching
 from foundry.store.choosing import ByIndex, Facts
+from foundry.store.operations import Query, Statement
 from foundry.store.tuning import Tuning, commented, parsed
 
 ROWS = 12_000
@@ -368,6 +371,27 @@ def test_what_else_the_comment_of_an_index_says_is_kept() -> None:
     assert other == parsed(twice)
     assert "of the vectors" == twice.partition("\n")[0]
     assert 1 == twice.count("foundry search")
+
+
+@pytest.mark.parametrize("large", ["psycopg2"], indirect=True)
+def test_what_is_known_of_the_index_may_be_a_second_old(
+    large: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection asks again after that."""
+    now = [time.monotonic() + 10]
+    asked: list[Statement] = []
+    queried = blocking._queried
+
+    def noted(cursor: Any, query: Query) -> list[tuple[Any, ...]]:
+        asked.append(query.statement)
+        return queried(cursor, query)
+
+    monkeypatch.setattr(recent, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(blocking, "_queried", noted)
+    for seconds, times in ((0.0, 1), (0.9, 1), (0.2, 2)):
+        now[0] += seconds
+        search.near(large.database, QUERY)
+        assert times == asked.count(searching._FACTS)
 
 
 def test_without_an_embedding_column_it_says_what_to_do(server: Server) -> None:

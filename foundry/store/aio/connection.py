@@ -14,6 +14,7 @@ from playhouse.pwasyncio import AsyncPostgresqlConnection
 
 from foundry.store import strict
 from foundry.store.payloads import loaded
+from foundry.store.recent import Recent
 from foundry.store.vectors import Packed, unpacked, written
 
 _VECTOR = """
@@ -38,6 +39,7 @@ class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
         super().__init__(session)
         self.born = self.idle_since = time.monotonic()
         self.copied: dict[str, bool] = {}
+        self.recent = Recent()
         self.has_vectors = False
         self.touched = False
         self.interrupted = False

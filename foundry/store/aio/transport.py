@@ -32,6 +32,7 @@ from foundry.store.operations import (
     Operation,
     Query,
     Read,
+    Recently,
     Steps,
     Target,
     on_database,
@@ -107,6 +108,8 @@ async def _answer(
     # Peewee's lock: what it streams to this task is not disturbed.
     await connection._acquire_lock()
     try:
+        if isinstance(operation, Recently):
+            return await _recently(connection, operation)
         if isinstance(operation, (Query, Read)):
             if not connection.has_vectors:
                 await _look_for_vectors(connection, operation)
@@ -119,6 +122,14 @@ async def _answer(
         return await _inserted(connection, operation)
     finally:
         connection._lock.release()
+
+
+async def _recently(connection: Connection, recently: Recently) -> Any:
+    recent, statement = connection.recent, recently.statement
+    answer = recent.get(statement)
+    if answer is None:
+        answer = recent.keep(statement, await connection.conn.fetch(statement.text))
+    return answer
 
 
 async def _look_for_vectors(connection: Connection, operation: Query | Read) -> None:
