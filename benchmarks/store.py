@@ -90,7 +90,8 @@ def shown(path: str, found: Sequence[Contender]) -> None:
 
 def main() -> int:
     """Run what was asked for."""
-    from peers import PATHS, Peers
+    from paths import PATHS
+    from peers import Peers
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--database", metavar="URL", help="a server; default: as foundry finds it")
