@@ -70,6 +70,8 @@ def bulk(rows: int) -> Callable[[Peers], list[Contender]]:
             ("SQLAlchemy Core", "alchemy", partial(_bulk_core, p), few),
             ("Peewee insert_many", "foundry", partial(_bulk_peewee, p), few),
         )
+        if p.langchain:
+            ways += (("langchain-postgres", "langchain", partial(_bulk_langchain, p), few),)
         return [p.way(name, of, work, n, prepare=p.empty) for name, of, work, n in ways]
 
     return made
@@ -136,6 +138,10 @@ def _bulk_peewee(p: Peers, n: int) -> None:
             Message.insert_many(found[at : at + 500]).execute()
 
 
+def _bulk_langchain(p: Peers, n: int) -> None:
+    p.langchain.add(p.session, TEXT, [LISTS[i % 500] for i in range(n)])
+
+
 def append(p: Peers) -> list[Contender]:
     """One message without an embedding."""
     values, n = {"session_id": p.session, "role": "user", "content": TEXT}, 1000
@@ -190,7 +196,7 @@ def _append_peewee(p: Peers, _: int) -> None:
 def append_embedded(p: Peers) -> list[Contender]:
     """One message with an embedding."""
     n = 1000
-    return [
+    found = [
         p.way("psycopg3, prepared, binary", "three", again(_embedded_psycopg3, p), n),
         p.way("foundry", "foundry", again(_embedded_ours, p, ARRAYS), n),
         p.way("foundry, lists", "foundry", again(_embedded_ours, p, LISTS), n),
@@ -200,6 +206,9 @@ def append_embedded(p: Peers) -> list[Contender]:
         p.way("SQLAlchemy ORM", "alchemy", again(_embedded_orm, p), n // 3),
         p.way("Peewee create", "foundry", again(_embedded_peewee, p), n // 3),
     ]
+    if p.langchain:
+        found += [p.way("langchain-postgres", "langchain", again(_embedded_langchain, p), n // 3)]
+    return found
 
 
 def _embedded_psycopg3(p: Peers, i: int) -> None:
@@ -234,6 +243,10 @@ def _embedded_orm(p: Peers, i: int) -> None:
 
 def _embedded_peewee(p: Peers, i: int) -> None:
     Message.create(session=p.session, role="user", content=TEXT, embedding=LISTS[i % 500])
+
+
+def _embedded_langchain(p: Peers, i: int) -> None:
+    p.langchain.add(p.session, TEXT, [LISTS[i % 500]])
 
 
 def page(*, embeddings: bool) -> Callable[[Peers], list[Contender]]:

@@ -13,6 +13,7 @@ import pgvector.asyncpg
 import psycopg
 import psycopg2
 import sqlalchemy as sa
+import vectorstore
 from pgvector.psycopg import register_vector
 from store import Contender
 
@@ -48,6 +49,7 @@ class Peers:
         self._calls: asyncio.Queue[Any] = asyncio.Queue()
         self._task = self.loop.create_task(self._one_task())
         self.inside(self.aio.aconnect())
+        self.langchain: Any = vectorstore.opened(url, "session_id", "role")
         user = User.create(name="Ada").id
         self.session = conversations.start(self.foundry, user)
 
@@ -74,6 +76,8 @@ class Peers:
         self.wait(self.aio.close_pool())
         self.wait(self.pg.close())
         self.loop.close()
+        if self.langchain:
+            self.langchain.close()
         self.foundry.close_all()
         self.alchemy.close()
         self.engine.dispose()
@@ -82,7 +86,8 @@ class Peers:
 
     def versions(self) -> str:
         """What is compared."""
-        names = ("psycopg2-binary", "psycopg", "asyncpg", "SQLAlchemy", "peewee", "orjson", "numpy")
+        names = ["psycopg2-binary", "psycopg", "asyncpg", "SQLAlchemy", "peewee", "orjson", "numpy"]
+        names += ["langchain-postgres"] if self.langchain else []
         with self.raw.cursor() as cursor:
             cursor.execute("SHOW server_version")
             row = cursor.fetchone()
@@ -100,6 +105,7 @@ class Peers:
             "aio": lambda: self.inside(self.aio.aexecute_sql("SELECT pg_backend_pid()")).fetchone()[
                 0
             ],
+            "langchain": lambda: self.langchain.pid,
         }
         pid: int = found[of]()
         return pid
