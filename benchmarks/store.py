@@ -1,12 +1,18 @@
 """What the functions of the store cost, blocking and awaited, beside other ways to do the same.
 
     pip install '.[async,embedded]' numpy 'psycopg[binary]' sqlalchemy
+    pip install langchain-core && pip install --no-deps langchain-postgres  # may be left out
     python benchmarks/store.py [--database URL] [--rounds N] [--only PATH ...]
 
 Each path has a reference, the first of its rows: the least that a driver can be made to do for it.
 All have one connection each to the same database, which is made for the run and has foundry's
 tables; they take turns, round by round. CPU is that of this process and of the server's process
 of the connection, so the server has to be on this machine, and that Linux.
+
+langchain-postgres takes part where it has the same job. `--no-deps`, because it wants an older
+pgvector than foundry; it works with this one. Its PGVectorStore writes the same table, but with ids
+that the caller gives: it cannot leave them to the table, and makes UUIDs itself. Many rows are
+given to it in one call, and it sends each as an upsert in a transaction of its own.
 
 Prints Markdown: medians over the rounds, for one call, or one row of a bulk. `speed` and `CPU` are
 ratios to the reference; above 1 the speed is higher and the CPU is more.
@@ -90,7 +96,8 @@ def shown(path: str, found: Sequence[Contender]) -> None:
 
 def main() -> int:
     """Run what was asked for."""
-    from peers import PATHS, Peers
+    from paths import PATHS
+    from peers import Peers
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--database", metavar="URL", help="a server; default: as foundry finds it")
