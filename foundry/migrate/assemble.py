@@ -187,7 +187,7 @@ def _relations(reading: Reading) -> Iterator[Table | View]:
 
 def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
     unlogged, options, partition_by, namespace, parent, bound = row[4:10]
-    row_security, forced, replica_identity, _, _, comment, _, entangled = row[10:]
+    row_security, forced, replica_identity, _, _, comment, _, entangled, admits = row[10:]
     return Table(
         namespace=reading.spaces[row[1]],
         name=row[2],
@@ -197,6 +197,7 @@ def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
         partition_by=reading.text(partition_by) if partition_by else "",
         partition_of=reading.place(namespace, parent) if parent else None,
         bound=reading.text(bound) if bound else "",
+        admits=reading.text(admits) if admits else "",
         required=tuple((c[2], c[5] or "") for c in columns if c[4]) if parent else (),
         row_security=row_security,
         force_row_security=forced,

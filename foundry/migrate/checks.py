@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from foundry.migrate.casts import Type, using
 from foundry.migrate.compare import Change, compare
-from foundry.migrate.objects import Column, Constraint, Enum, Index, Key, Place
+from foundry.migrate.objects import Column, Constraint, Enum, Index, Key, Place, Table
 from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.spelling import ident, printed, quote, quoted, relation
 from foundry.migrate.steps import HOLE, Check, Renames
@@ -39,6 +39,8 @@ def checks(
                 found += asker.constraint(change, constraint)
             case Index(unique=True) as index if ("table", *index.table) in now:
                 found += asker.index(change, index)
+            case Table(partition_of=parent) as table if parent:
+                found += asker.partition(change, table)
     # Columns come first, and with them whether values fit: the other questions cast them.
     return tuple(found)
 
@@ -164,12 +166,28 @@ class _Asker:
             nulls, some = "NULLS NOT DISTINCT" in after.definition, after.predicate
             yield self.unique(after.name, after.table, terms, nulls=nulls, some=some)
 
+    def partition(self, change: Change, after: Table) -> Iterator[Check]:
+        """Ask for rows that are in the default partition and belong to a new one, or to none.
+
+        Those of a table that is attached have to be of its own.
+        """
+        before, name = change.before, printed(after.place, self.default)
+        if before and (before.partition_of, before.bound) == (after.partition_of, after.bound):
+            return
+        if before and after.admits:
+            yield self.check(name, after.place, f"NOT ({after.admits})")
+        for other in self.now.kind(Table) if after.admits else ():
+            beside = other.partition_of == after.partition_of and other.bound == "DEFAULT"
+            if beside and other.key != after.key:
+                yield self.check(name, other.place, after.admits)
+
     def askable(self, table: Place, columns: tuple[str, ...]) -> bool:
         """True when it can be told what the columns will hold."""
         return all(self.value(table, name) for name in columns)
 
     def value(self, table: Place, name: str) -> str:
         """Return what a column will hold, as an expression over the columns of `now`."""
+        table = self.holder(table)
         before = self.now.get(("column", *table, name))
         after = self.wanted.get(("column", *table, name)) or before
         if self.computed(table, name):
@@ -184,6 +202,7 @@ class _Asker:
 
     def computed(self, table: Place, name: str) -> bool:
         """True for a generated column whose values become others: of what it reads, or how."""
+        table = self.holder(table)
         before = self.now.get(("column", *table, name))
         after = self.wanted.get(("column", *table, name))
         if after is None or not after.generated:
@@ -228,6 +247,17 @@ class _Asker:
         keys, source = self.keys(table, raw=raw), self.source(table, "t", raw=raw)
         return Check(name=name, query=f"SELECT {keys} FROM {source} WHERE {where} LIMIT 3")
 
+    def holder(self, table: Place) -> Place:
+        """Return the table that says what the columns are: of a partition, the whole one."""
+        found = self.now.get(("table", *table))
+        parent = found.partition_of if isinstance(found, Table) else None
+        return self.holder(parent) if parent else table
+
+    def before(self, table: Place) -> Place:
+        """Return a table's present name."""
+        old = next((o for o, n in self.renames.tables if n == table), table)
+        return old if ("table", *old) in self.live else table
+
     def keys(self, table: Place, *, raw: bool = False) -> str:
         """Return the columns that say which row it is, with what they hold now."""
         names = self.now.primary_key(table)
@@ -242,10 +272,10 @@ class _Asker:
 
         They hold what they will hold, or, if `raw`, what they hold now.
         """
-        old = next((o for o, n in self.renames.tables if n == table), table)
-        old = old if ("table", *old) in self.live else table
-        name, hidden = relation(old, self.default), "" if self.now.primary_key(table) else ", ctid"
-        names = {n: o for t, o, n in self.renames.columns if t == table}
+        name = relation(self.before(table), self.default)
+        hidden = "" if self.now.primary_key(table) else ", ctid"
+        table = self.holder(table)
+        old, names = self.before(table), {n: o for t, o, n in self.renames.columns if t == table}
         there = [c.name for c in self.now.of_table(Column, table)]
         pairs = [(names.get(name, name), name) for name in there]
         pairs = [(o if ("column", *old, o) in self.live else n, n) for o, n in pairs]

@@ -104,6 +104,8 @@ class Table:
     partition_of: Place | None = None
     bound: str = ""
     """What stands after PARTITION OF, such as `FOR VALUES IN (1)` or `DEFAULT`."""
+    admits: str = carried("")
+    """Of a partition, what holds for each of its rows; empty where nothing has to."""
     required: tuple[tuple[str, str], ...] = carried(())
     """Of a partition, its NOT NULL columns and the name that says so, empty before 18."""
     row_security: bool = False

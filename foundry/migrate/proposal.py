@@ -111,6 +111,11 @@ def propose(
             version=version,
             namespace=path[0],
             partitioned=frozenset(t.place for t in live.kind(Table) if t.partition_by),
+            defaults={
+                t.partition_of: t.place
+                for t in live.kind(Table)
+                if t.partition_of and t.bound == "DEFAULT"
+            },
             keys=tuple(c for c in live.kind(Constraint) if c.references),
         ),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),

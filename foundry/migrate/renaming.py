@@ -295,6 +295,8 @@ def _column_renamed(now: Snapshot, place: Place, old: str, new: str) -> Snapshot
 def _of_column(thing: Any, place: Place, names: Mapping[str, str]) -> Any:
     if isinstance(thing, Constraint):
         return _constraint(thing, place, names)
+    if isinstance(thing, Table) and thing.place == place:
+        return replace(thing, partition_by=renamed(thing.partition_by, names))
     if isinstance(thing, Sequence) and thing.owner and thing.owner[:2] == place:
         owner = names.get(thing.owner[2], thing.owner[2])
         return replace(thing, owner=(*place, owner))

@@ -6,8 +6,8 @@ Measured on PostgreSQL 15 and 18.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from foundry.migrate.modes import Mode, Work
 from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger
@@ -28,6 +28,8 @@ class Context:
     """The namespace whose names stand alone."""
     partitioned: frozenset[Place] = frozenset()
     """Tables that were partitioned before the plan."""
+    defaults: Mapping[Place, Place] = field(default_factory=dict)
+    """Default partitions that were there before the plan, by the tables they belong to."""
     keys: Sequence[Constraint] = ()
     """Foreign keys that were there before the plan."""
 
@@ -343,6 +345,17 @@ RULES = (
         other=Mode.SHARE_UPDATE_EXCLUSIVE,
         effect="every row of the partition is read, and nobody can read it meanwhile",
         advice="validate a check of the partition's bound first",
+    ),
+    Rule(
+        id="partition beside a default one",
+        actions=("create table",),
+        mode=Mode.ACCESS_EXCLUSIVE,
+        work=Work.SCAN,
+        other=Mode.ACCESS_EXCLUSIVE,
+        applies=lambda step, context: other_of(step) in context.defaults,
+        effect="every row of the default partition is read, and nobody can read the whole table"
+        " meanwhile",
+        advice="validate a check on the default partition first that none of its rows belong there",
     ),
     Rule(
         id="partition",

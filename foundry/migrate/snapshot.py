@@ -67,8 +67,12 @@ class Snapshot:
 
     def primary_key(self, table: Place) -> tuple[str, ...]:
         """Return the columns of a table's primary key, in order; none where it has none."""
-        found = self.of_table(Constraint, table)
-        return next((c.columns for c in found if c.kind == "PRIMARY KEY"), ())
+        for found in self.of_table(Constraint, table):
+            if found.kind == "PRIMARY KEY":
+                return tuple(found.columns)
+        # A partition has its parent's.
+        parent = getattr(self.get(("table", *table)), "partition_of", None)
+        return self.primary_key(parent) if parent else ()
 
     def changed(self, *, add: Iterable[Object] = (), drop: Iterable[Key] = ()) -> Snapshot:
         """Return this snapshot with some objects replaced or added and some taken out."""

@@ -13,6 +13,7 @@ import pytest
 from peewee import PostgresqlDatabase
 from support.ddl import (
     CASES,
+    DEFAULTS,
     FK,
     INDEX,
     SETUP,
@@ -47,7 +48,7 @@ from foundry.migrate.snapshot import Snapshot
 from foundry.migrate.steps import Step
 from foundry.migrate.survival import rounds
 
-CONTEXT = Context(version=180000)
+CONTEXT = Context(version=180000, defaults=DEFAULTS)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foundry.migrate.objects import (
@@ -45,6 +45,10 @@ COMMENT ON TABLE t IS 'x';
 CREATE TABLE p (id int NOT NULL) PARTITION BY RANGE (id);
 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
 CREATE TABLE p2 (id int NOT NULL);
+CREATE TABLE q (id int NOT NULL) PARTITION BY LIST (id);
+CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1);
+CREATE TABLE qx PARTITION OF q DEFAULT;
+INSERT INTO qx VALUES (7);
 CREATE TABLE k (id int NOT NULL, r int REFERENCES r);
 CREATE UNIQUE INDEX k_id ON k (id);
 CREATE VIEW w AS SELECT id FROM t;
@@ -117,6 +121,12 @@ FK = {"references": ("public", "r")}
 P1 = Table(namespace="public", name="p1", partition_of=("public", "p"))
 P2 = Table(namespace="public", name="p2", partition_of=("public", "p"))
 ALONE = Table(namespace="public", name="p2")
+Q1, Q2, QX = (
+    Table(namespace="public", name=name, partition_of=("public", "q"))
+    for name in ("q1", "q2", "qx")
+)
+DEFAULTS = {("public", "q"): ("public", "qx")}
+"""Default partitions of what is set up."""
 T_TABLE = Table(namespace="public", name="t")
 
 CASES = (
@@ -353,6 +363,17 @@ CASES = (
     ),
     Case(action="detach partition", before=P1, after=P1, sql="ALTER TABLE p DETACH PARTITION p1"),
     Case(action="drop table", before=P1, sql="DROP TABLE p1"),
+    Case(action="create table", after=Q2, sql="CREATE TABLE q2 PARTITION OF q FOR VALUES IN (2)"),
+    Case(
+        action="attach partition",
+        before=ALONE,
+        after=replace(ALONE, partition_of=("public", "q")),
+        sql="ALTER TABLE q ATTACH PARTITION p2 FOR VALUES IN (2)",
+    ),
+    Case(action="detach partition", before=Q1, after=Q1, sql="ALTER TABLE q DETACH PARTITION q1"),
+    Case(action="detach partition", before=QX, after=QX, sql="ALTER TABLE q DETACH PARTITION qx"),
+    Case(action="drop table", before=Q1, sql="DROP TABLE q1"),
+    Case(action="drop table", before=QX, sql="DROP TABLE qx"),
     Case(action="drop table", before=ALONE, sql="DROP TABLE p2"),
     Case(
         action="own sequence",

@@ -15,7 +15,7 @@ from foundry.migrate.hazards import locks
 from foundry.migrate.modes import Mode, Work
 from foundry.migrate.rules import Context
 from foundry.migrate.steps import Step
-from support.ddl import SETUP, SETUP_18
+from support.ddl import DEFAULTS, SETUP, SETUP_18
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ _KEYS = re.compile(r'validating foreign key constraint "\w+"')
 _TABLES = """
 SELECT oid, relname, pg_relation_filenode(oid) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+"""
+# The server says nothing of reading a default partition, but counts it.
+_READ = """
+SELECT c.relname, p.relname FROM pg_class AS c
+JOIN pg_inherits AS i ON i.inhrelid = c.oid JOIN pg_class AS p ON p.oid = i.inhparent
+WHERE pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' AND pg_stat_get_xact_numscans(c.oid) > 0
 """
 _LOCKED = "SELECT relation, mode FROM pg_locks WHERE pid = %s AND granted"
 
@@ -109,14 +115,21 @@ def observed(target: Target, statement: str) -> Seen:
         cursor.execute(_TABLES)
         after = {oid: file for oid, _, file in cursor.fetchall()}
         moved = frozenset(n for oid, n, file in before if after.get(oid, file) != file)
+        work = worked(notices, statement)
+        cursor.execute(_READ)
+        for default, whole in cursor.fetchall():
+            work.setdefault(default, Work.SCAN)
+            # Whoever wants the whole table waits for as long as that takes.
+            if held.get(whole) is Mode.ACCESS_EXCLUSIVE:
+                work.setdefault(whole, Work.SCAN)
         cursor.execute("ROLLBACK")
-    return Seen(held, worked(notices, statement), moved)
+    return Seen(held, work, moved)
 
 
 def expected(step: Step, version: int) -> dict[str, tuple[Mode, Work]]:
     """Lock and work by table, as the rules have it."""
     found = {}
-    for table, lock, work in locks(step, Context(version=version)):
+    for table, lock, work in locks(step, Context(version=version, defaults=DEFAULTS)):
         found[table] = (Mode[lock.replace(" ", "_")], Work[work.upper()])
     return found
 

@@ -35,7 +35,8 @@ SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relpersistence = 'u' AS un
            UNION ALL
            SELECT x.indrelid FROM pg_catalog.pg_index AS x
            JOIN pg_catalog.pg_class AS r ON r.oid = x.indexrelid
-           WHERE x.indisclustered OR r.reltablespace <> 0) AS entangled
+           WHERE x.indisclustered OR r.reltablespace <> 0) AS entangled,
+       CASE WHEN c.relispartition THEN pg_get_partition_constraintdef(c.oid) END AS admits
 FROM pg_catalog.pg_class AS c
 LEFT JOIN pg_catalog.pg_class AS toast
   ON toast.oid = c.reltoastrelid AND toast.reloptions IS NOT NULL
