@@ -192,7 +192,7 @@ def near(
 
 def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> ByIndex | None:
     """The next way where one found too few: near the vector the filter leaves so many."""
-    if not kept.names or not found:
+    if not kept.names:
         return None
     facts = facts._replace(seen=way.depth, kept=found)
     further = choose(facts, limit, filtered=True, indexed=kept.indexed)

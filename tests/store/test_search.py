@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,9 @@ from foundry.database import Database, connect
 from foundry.errors import InvalidValue, StoreError
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import blocking, choosing, fusing, maintenance, recent, searching
+from foundry.store import blocking, choosing, fusing, maintenance, recent, searching, vectors
 from foundry.store.choosing import ByIndex, Facts
+from foundry.store.filters import Where
 from foundry.store.operations import Query, Statement
 from foundry.store.tuning import Tuning, commented, parsed
 
@@ -117,12 +119,19 @@ def test_what_is_found_is_what_python_finds(
     given = data.draw(filters(exact.said))
     query = embedding(random.Random(seed), 1.0 if seed % 2 else -1.0)
     found = search.near(exact.database, query, limit, **given)
-    wanted = nearest(exact.said, query, limit, **given)
-    assert [(one.id, one.session, one.role, one.ts, one.content) for one in wanted] == [
-        (one.id, one.session, one.role, one.ts, one.content) for one in found
+    known = {one.id: one for one in crowd.kept(exact.said, **given)}
+    assert len(found) == len({one.id for one in found})
+    for one in found:
+        said = known[one.id]
+        seen = (one.session, one.role, one.ts, one.content)
+        assert (said.session, said.role, said.ts, said.content) == seen
+    # The server reckons in single precision: what is as far to the fifth decimal may change places.
+    wanted = [
+        crowd.cosine(one.embedding, query) for one in nearest(exact.said, query, limit, **given)
     ]
-    distances = [crowd.cosine(one.embedding, query) for one in wanted]
-    assert pytest.approx(distances, abs=1e-5) == [one.distance for one in found]
+    assert pytest.approx(wanted, abs=1e-5) == [one.distance for one in found]
+    own = [crowd.cosine(known[one.id].embedding, query) for one in found]
+    assert pytest.approx(wanted, abs=1e-5) == own
 
 
 @SHARED
@@ -351,6 +360,34 @@ def test_what_was_measured_of_other_lists_is_not_used() -> None:
     both = FACTS._replace(comment=training)
     assert None is not chosen(both, filtered=False)
     assert None is not chosen(both._replace(lists=FACTS.lists * 2), filtered=False)
+
+
+def test_a_search_that_comes_no_further_ends() -> None:
+    """Whatever the comment of the index says of an effort."""
+    strange = commented(None, replace(TUNED, lists=None, effort={10: 1, 1000: 1}))
+    facts = FACTS._replace(method="hnsw", comment=strange)
+    way = chosen(facts)
+    assert way is not None
+    assert 1 == way.depth
+    assert None is searching.deeper(facts, way, 10, 1, Where(("role",), ("user",)))
+
+
+@pytest.mark.parametrize("large", ["psycopg2"], indirect=True)
+def test_the_index_is_used_however_much_it_is_asked_for(large: Place) -> None:
+    """A plan that sorts all messages is cheaper to the planner's mind, and one without is costly
+    enough to be compiled."""
+    database = large.database
+    statement = searching._statements(("role",)).index
+    args = (vectors.vector(QUERY, "query"), 10, "user", ROWS // 2)
+    with database.atomic() as transaction:
+        database.execute_sql(searching._SET.pyformat, ("ivfflat.probes", "12"))
+        plan = database.execute_sql(
+            "EXPLAIN " + statement.pyformat, statement.arranged(args)
+        ).fetchall()
+        transaction.rollback()
+    text = "\n".join(line for (line,) in plan)
+    assert "Index Scan using idx_messages_embedding" in text
+    assert "JIT" not in text
 
 
 @pytest.mark.parametrize("effort", ["0", "-1", "32769", "Infinity", "1e999"])
