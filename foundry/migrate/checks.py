@@ -171,7 +171,7 @@ class _Asker:
 
         Those of a table that is attached have to be of its own.
         """
-        before, name = change.before, printed(after.place, self.default)
+        before, name = change.before, after.name
         if before and (before.partition_of, before.bound) == (after.partition_of, after.bound):
             return
         if before and after.admits:

@@ -166,7 +166,9 @@ class _Way:
 
     def rewritten(self, before: Column, after: Column) -> bool:
         again = retyped(before, after) or remade(self.version, before, after)
-        return again or made_anew(before, self.live, self.wanted)
+        other = before.default != after.default or calls(after, self.shaken)
+        computed = bool(before.generated and after.generated and other)
+        return again or computed or made_anew(before, self.live, self.wanted)
 
 
 def _base(
@@ -180,6 +182,8 @@ def _base(
                 add.append(change.before)
             case Column() as column if column.table in way.standing:
                 add += _columns(way, change)
+            case Table() as table if any(key[1:3] == table.place for key in way.swapped):
+                add += _toasted_as_before(change)
             case Constraint() | Index() as thing if thing.table in way.standing:
                 _later(way, change, add, drop)
             case Constraint() as new if change.before is None and not _rests(way, online, new):
@@ -219,6 +223,19 @@ def _columns(way: _Way, change: Change) -> list[Object]:
     if after.identity and not before.identity:
         waiting = replace(waiting, identity="", identity_options="", identity_sequence="")
     return [waiting]
+
+
+def _toasted_as_before(change: Change) -> list[Object]:
+    """Return the table with what waits: options of TOAST, which a column may bring first."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return []
+
+    def mixed(of: str) -> tuple[str, ...]:
+        kept = [o for o in getattr(after, of) if not o.startswith("toast.")]
+        return (*kept, *(o for o in getattr(before, of) if o.startswith("toast.")))
+
+    return [replace(after, options=tuple(sorted(mixed("options"))), given=mixed("given"))]
 
 
 def _later(way: _Way, change: Change, add: list[Object], drop: list[Key]) -> None:

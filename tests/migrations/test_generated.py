@@ -8,6 +8,10 @@ import pytest
 from support.cases import Case, note, prove
 from support.server import Server
 
+F = (
+    "OBJECTS = [declare.Function(name='f', create='CREATE FUNCTION f(n int) RETURNS int"
+    " IMMUTABLE RETURN {}')]"
+)
 CASES = (
     Case(
         name="a stored column",
@@ -188,6 +192,44 @@ CASES = (
         + note("b = ForeignKeyField(Note, field='b')", name="Mark"),
         b=note("a = IntegerField()") + note("b_id = IntegerField(index=True)", name="Mark"),
         actions=("drop constraint", "drop index", "drop index", "drop column"),
+    ),
+    Case(
+        name="another expression, and a check of the old one goes",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a) STORED'), "
+            "Check('b < 10')])",
+        ),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (a + 10) STORED')])",
+        ),
+        rows="INSERT INTO note (a) VALUES (1)",
+        query="SELECT b FROM note",
+        expected=((11,),),
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+        back=False,
+    ),
+    Case(
+        name="another result of a function, and a check of the old one goes",
+        a=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (f(a)) STORED'), "
+            "Check('b < 10')])",
+        )
+        + F.format("n"),
+        b=note(
+            "a = IntegerField()",
+            "b = IntegerField(null=True, constraints=[SQL('GENERATED ALWAYS AS (f(a)) STORED')])",
+        )
+        + F.format("n + 10"),
+        rows="INSERT INTO note (a) VALUES (1)",
+        query="SELECT b FROM note",
+        expected=((11,),),
+        actions_unsaid=True,
+        works=(("note", "rewrite"),),
+        back=False,
     ),
 )
 

@@ -60,6 +60,17 @@ def elsewhere(kind: str) -> str:
 
 CASES = (
     Case(
+        name="a column that brings TOAST, and an option of that",
+        a=note(
+            "a = IntegerField()", meta="table_settings = ['WITH (toast.autovacuum_enabled=off)']"
+        ),
+        b=note("a = TextField()", meta="table_settings = ['WITH (toast.autovacuum_enabled=off)']"),
+        rows="INSERT INTO note (a) VALUES (1)",
+        actions_unsaid=True,
+        works=SCAN,
+        back=False,
+    ),
+    Case(
         name="what a column has",
         a=note("a = IntegerField(constraints=[SQL('DEFAULT 5')], help_text='before')"),
         b=note("a = BigIntegerField(constraints=[SQL('DEFAULT 6')], help_text='after')"),

@@ -17,7 +17,7 @@ from psycopg2 import errors
 from psycopg2.extensions import connection, cursor
 
 from foundry.database import Target
-from foundry.fixtures.besides import EnumDesign
+from foundry.fixtures.besides import EnumDesign, PartitionDesign
 from foundry.fixtures.designs import ColumnDesign, Design, TableDesign, family_of, quoted
 
 Contents = list[Counter[tuple[object, ...]]]
@@ -93,6 +93,8 @@ def carry(
                 on.execute("SET session_replication_role = replica")
                 for move in found:
                     _carry(read, on, move, a, b)
+                for new in {*b.kind(PartitionDesign)} - {*a.kind(PartitionDesign)}:
+                    _attach_last(on, new, found)
             with session, session.cursor() as on:
                 on.execute(_KEYS)
                 keys = on.fetchall()
@@ -144,6 +146,20 @@ def _given(column: ColumnDesign) -> object:
 
 def _labelled(move: Move, old: ColumnDesign, value: object) -> object:
     return dict(move.labels).get(old.type, {}).get(str(value), value)
+
+
+def _attach_last(on: cursor, new: PartitionDesign, found: Sequence[Move]) -> None:
+    """Have the rows of a partition where they were before there was one."""
+    if new.table not in {move.b.place for move in found}:
+        return
+    name, whole = (
+        ".".join(quoted(n) for n in (new.table[0], t) if n) for t in (new.name, new.table[1])
+    )
+    on.execute(f"SELECT count(*) FROM {name}")
+    if on.fetchone() != (0,):
+        on.execute(f"ALTER TABLE {whole} DETACH PARTITION {name}")
+        on.execute(f"INSERT INTO {whole} OVERRIDING SYSTEM VALUE SELECT * FROM {name}")
+        on.execute(f"ALTER TABLE {whole} ATTACH PARTITION {name} {new.bound}")
 
 
 def _cast(on: cursor, table: TableDesign, old: str, column: ColumnDesign, new: str) -> str:
