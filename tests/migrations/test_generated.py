@@ -209,7 +209,6 @@ CASES = (
         expected=((11,),),
         actions_unsaid=True,
         works=(("note", "rewrite"),),
-        back=False,
     ),
     Case(
         name="another result of a function, and a check of the old one goes",
@@ -229,7 +228,6 @@ CASES = (
         expected=((11,),),
         actions_unsaid=True,
         works=(("note", "rewrite"),),
-        back=False,
     ),
 )
 

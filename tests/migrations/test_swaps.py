@@ -68,7 +68,6 @@ CASES = (
         rows="INSERT INTO note (a) VALUES (1)",
         actions_unsaid=True,
         works=SCAN,
-        back=False,
     ),
     Case(
         name="what a column has",
