@@ -85,7 +85,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "no such host: {where}; correct the host in {told}",
     ),
     (
-        r"connection refused",
+        r"connection refused|\[Errno (?:61|111)\] Connect call failed",
         "no server answers on {where}: start it, or correct host and port in {told}",
     ),
     (

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from foundry.database import Database, Target, proxy
 from foundry.errors import (
     ConnectionFailed,
     DatabaseMissing,
+    FoundryError,
     InvalidValue,
     MissingRow,
     PoolExhausted,
@@ -144,6 +146,43 @@ def test_200_tasks_share_a_pool_of_20(url: str) -> None:
             db.target.params["application_name"],
         )
         assert 20 >= there
+
+    run(url, test)
+
+
+@pytest.mark.parametrize(
+    ("sql", "args", "said"),
+    [
+        ("SELECT $1::int", (), "arguments: the statement takes 1, got 0"),
+        ("SELECT $1::int", (1, 2), "arguments: the statement takes 1, got 2"),
+        (
+            "SELECT to_tsquery($1)",
+            ("canary &",),
+            'the server refused it, SyntaxError: no operand in tsquery: "…"',
+        ),
+        (
+            "SELECT plainto_tsquery($1)",
+            (" ".join(f"canary{number}" for number in range(200_000)),),
+            'the server refused it, ProgramLimitExceeded: value is too big in tsquery: "…"',
+        ),
+        (
+            "SELEC 1",
+            (),
+            'the server refused it, SyntaxError: syntax error at or near "SELEC"',
+        ),
+    ],
+    ids=["too few", "too many", "not a query", "too long a query", "a slip"],
+)
+def test_a_statement_of_ones_own_that_is_refused_says_why_without_its_values(
+    url: str, sql: str, args: tuple[Any, ...], said: str
+) -> None:
+    """That it was given too few of them is no end of the connection."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        with pytest.raises(FoundryError) as caught:
+            await DB(db).fetch(sql, *args)
+        assert said == str(caught.value)
+        assert "canary1 " not in "".join(traceback.format_exception(caught.value))
 
     run(url, test)
 
