@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -148,6 +149,31 @@ def test_200_tasks_share_a_pool_of_20(url: str) -> None:
         assert 20 >= there
 
     run(url, test)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("127.0.0.1:{port}/x?", "no server answers on 127.0.0.1:{port}: start it"),
+        ("/x?host=/nowhere", 'no server answers on socket "/nowhere/.s.PGSQL.5432": start it'),
+        ("nowhere.invalid/x?sslmode=disable", "no such host: nowhere.invalid:5432; correct"),
+        ("127.0.0.1:{mute}/x?connect_timeout=1", "127.0.0.1:{mute} did not answer in time: "),
+    ],
+    ids=["port", "socket", "host", "mute"],
+)
+def test_a_server_that_is_not_reached_is_named_with_the_remedy(where: str, said: str) -> None:
+    """As it is by psycopg2; the password appears nowhere."""
+    account = "me:s3cret"
+    with socket.socket() as taken, socket.socket() as listening:
+        taken.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        at = {"port": taken.getsockname()[1], "mute": listening.getsockname()[1]}
+        url = f"postgresql://{account}@{where.format(**at)}"
+        with pytest.raises(ConnectionFailed) as caught:
+            asyncio.run(aio.connect(url, bind=False))
+    assert str(caught.value).startswith(said.format(**at))
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def main() -> None:
         assert_type([talk.type for talk in session.user.sessions], list[str | None])
         for protocol in Protocol.select():
             assert_type([entry.content for entry in protocol.interactions], list[str])
-            assert_type([entry.safety_level for entry in protocol.assessments], list[str])
+            assert_type([entry.id for entry in protocol.assessments], list[int])
 
 
 async def serve() -> None:
