@@ -16,8 +16,8 @@ _DENIED = (
     'GRANT CONNECT ON DATABASE "{dbname}" TO "{user}"'
 )
 
-# What the server and libpq say (English), and what to do about it; the first match wins, so
-# a server's answer goes before the network errors of the other hosts in a list.
+# What the server, libpq and asyncpg say (English), and what to do about it; the first match wins,
+# so a server's answer goes before the network errors of the other hosts in a list.
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
         r'database ".*" does not exist|no such database',
@@ -81,19 +81,19 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "name its authority with sslrootcert=FILE in {told}",
     ),
     (
-        r"could not translate host name",
+        r"could not translate host name|^\[Errno (?:-\d+|8)\]",
         "no such host: {where}; correct the host in {told}",
     ),
     (
-        r"connection refused",
+        r"connection refused|\[Errno (?:61|111)\] Connect call failed",
         "no server answers on {where}: start it, or correct host and port in {told}",
     ),
     (
-        r"on socket .*: No such file or directory",
+        r"on socket .*: No such file or directory|^\[Errno 2\] No such file or directory$",
         "no server answers on {where}: start it, or name its host in {told}",
     ),
     (
-        r"timeout expired|timed out|No route to host|Network is unreachable",
+        r"timeout expired|timed out|^TimeoutError$|No route to host|Network is unreachable",
         "{where} did not answer in time: check the host in {told}, the network and the firewall",
     ),
 )

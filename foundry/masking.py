@@ -18,6 +18,9 @@ ABOUT_CODE = (
     NotImplementedError,
 )
 
+HIDDEN = '"…"'
+"""What is shown in place of a value."""
+
 # A value may have quotes in it: from the first one to the last, whatever the server's language.
 _QUOTED = re.compile('["«»„“”].*["«»„“”]', re.DOTALL)
 
@@ -36,11 +39,20 @@ def primary(error: psycopg2.Error) -> str:
     said = error.diag.message_primary
     if said is None:
         return (str(error).strip().splitlines() or ["unknown"])[0]
-    # Data exceptions quote the value: 'invalid input syntax for type integer: "…"'. So does a
-    # syntax error at no place of the statement: that is one in a value (a tsquery, a jsonpath).
-    state = error.pgcode or ""
-    if state.startswith("22") or (state == "42601" and error.diag.statement_position is None):
-        said = _QUOTED.sub('"…"', said)
+    diag = error.diag
+    placed = diag.statement_position is not None or diag.constraint_name is not None
+    return shown(said, state=error.pgcode or "", placed=placed)
+
+
+def shown(said: str, *, state: str, placed: bool) -> str:
+    """A server's message in one line without a value; `placed` where it tells of a place or index.
+
+    Data exceptions quote the value: 'invalid input syntax for type integer: "…"'. So do a syntax
+    error at no place of the statement, which is one in a value (a tsquery, a jsonpath), and a limit
+    that is not that of an index (a tsquery that is too long).
+    """
+    if state.startswith("22") or (state in ("42601", "54000") and not placed):
+        said = _QUOTED.sub(HIDDEN, said)
     return (said.strip().splitlines() or ["unknown"])[0]
 
 

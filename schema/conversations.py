@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from peewee import SQL, BigAutoField, Check, ForeignKeyField, Node, TextField, UUIDField
+from peewee import (
+    SQL,
+    BigAutoField,
+    Check,
+    ForeignKeyField,
+    ModelSelect,
+    Node,
+    TextField,
+    UUIDField,
+)
 
 from foundry import declare
 from foundry.fields import JSONField, TimestampTZField, VectorField
@@ -37,6 +46,7 @@ class User(Base):
     )
     name = TextField(null=True, help_text="what the person is called; personal data")
     created_at = TimestampTZField(null=True, constraints=_NOW)
+    sessions: ModelSelect[Session]
 
     class Meta:
         table_name = "users"
@@ -55,6 +65,8 @@ class Session(Base):
     type = TextField(null=True, help_text="kind of conversation, for example chain_analysis")
     started_at = TimestampTZField(constraints=_NOW)
     ended_at = TimestampTZField(null=True)
+    messages: ModelSelect[Message]
+    result: ModelSelect[ChainAnalysisResult]
 
     class Meta:
         table_name = "sessions"

@@ -9,6 +9,7 @@ from peewee import (
     Check,
     ForeignKeyField,
     IntegerField,
+    ModelSelect,
     Node,
     TextField,
 )
@@ -44,6 +45,8 @@ class Protocol(Base):
     created_at = TimestampField(null=True, constraints=_NOW, help_text=_UTC)
     completed_at = TimestampField(null=True, help_text=_UTC)
     state_snapshot = JSONField(null=True, help_text="the final ProtocolState")
+    interactions: ModelSelect[AgentInteraction]
+    assessments: ModelSelect[SafetyLog]
 
     class Meta:
         table_name = "protocol_history"

@@ -17,6 +17,7 @@ from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
 from foundry.errors import FoundryError
+from foundry.masking import primary
 from foundry.store import copying
 from foundry.store.failing import failure, unreadable
 from foundry.store.operations import (
@@ -31,12 +32,15 @@ from foundry.store.operations import (
     Statement,
     Steps,
     on_database,
+    other_database,
 )
 from foundry.store.recent import Recent
 from foundry.store.vectors import Packed, written
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_WANTED = "what foundry.connect() returns (that of aio.connect() is for foundry.store.aio)"
 
 
 def blocking(steps: Callable[P, Steps[T]]) -> Callable[Concatenate[Database, P], T]:
@@ -55,6 +59,8 @@ def run(database: Database, steps: Steps[T]) -> T:
 
     A value that is refused takes no connection.
     """
+    if not isinstance(database, Database):
+        raise other_database(database, _WANTED)
     try:
         operation = next(steps)
     except StopIteration as done:
@@ -281,7 +287,7 @@ def _failure(error: psycopg2.Error) -> FoundryError:
         error,
         sqlstate=error.pgcode,
         name=type(error).__name__,
-        message=error.diag.message_primary,
+        message=primary(error),
         constraint=error.diag.constraint_name,
     )
 

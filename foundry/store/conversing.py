@@ -176,8 +176,10 @@ def _checked(
     message: NewMessage | tuple[Any, ...], session: UUID, now: datetime
 ) -> tuple[Any, ...]:
     """The message as a row, its embedding not looked at yet."""
-    if not isinstance(message, tuple) or not 2 <= len(message) <= 4:
-        raise InvalidValue(f": expected NewMessage, got {type(message).__name__}")
+    if not isinstance(message, tuple):
+        raise InvalidValue(f": expected NewMessage or a tuple, got {type(message).__name__}")
+    if not 2 <= len(message) <= 4:
+        raise InvalidValue(f": expected role, content, ts, embedding, got {len(message)} values")
     role, content, ts, embedding = message if len(message) == 4 else NewMessage(*message)
     return (
         session,

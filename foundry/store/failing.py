@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foundry.errors import ConnectionFailed, FoundryError, StoreError
+from foundry.masking import HIDDEN
 from foundry.store.operations import Atomic, Operation
 
 _ADVICE = {
@@ -28,7 +29,7 @@ def failure(
         failure.__cause__ = error
         return failure
     # 22 and 23, data and constraints: the detail has the row.
-    secret = sqlstate[:2] in ("22", "23")
+    secret = sqlstate[:2] in ("22", "23") or HIDDEN in (message or "")
     said = "" if sqlstate[:2] == "22" else f": {message}"
     failure = StoreError(
         f"the server refused it, {name}{said}{_ADVICE.get(sqlstate, '')}",

@@ -30,6 +30,7 @@ CONSTANT = 60
 
 _CONFIGURATION = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 _NO_SUCH_OBJECT = "42704"
+_TOO_LONG = "54000"
 
 _FUSED = """
     WITH near AS (
@@ -125,6 +126,10 @@ def hybrid(
     except StoreError as error:
         if error.sqlstate == _NO_SUCH_OBJECT:
             raise InvalidValue("hybrid.configuration: the server has no such one") from None
+        if error.sqlstate == _TOO_LONG:
+            raise InvalidValue(
+                "hybrid.words: more than PostgreSQL searches for; use fewer"
+            ) from None
         raise
 
 

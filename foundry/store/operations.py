@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
+from foundry.errors import InvalidValue
+
 T = TypeVar("T")
 
 Kind: TypeAlias = Literal["int8", "text", "uuid", "timestamptz", "jsonb", "vector"]
@@ -100,6 +102,13 @@ class Atomic(NamedTuple):
 
 HAS_ROW_SECURITY = Statement("SELECT row_security_active($1)")
 """Asked of a table before rows go there by COPY, which is refused under row-level security."""
+
+
+def other_database(database: object, wanted: str) -> InvalidValue:
+    """What to say to one that steps of another transport were asked of."""
+    kind = type(database)
+    got = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    return InvalidValue(f"the database: expected {wanted}, got {got}")
 
 
 def on_database(steps: Callable[..., Steps[Any]]) -> inspect.Signature:

@@ -216,7 +216,8 @@ def next_iteration(protocol: str, *, after: int | None = None) -> Steps[int]:
     standing = yield from _standing(which)
     if ended is not None and standing.iteration == ended + 1:
         return standing.iteration
-    raise _illegal(which, standing, f"in iteration {ended + 1}" if ended else "iterated")
+    wanted = "iterated" if ended is None else f"in iteration {ended + 1}"
+    raise _illegal(which, standing, wanted)
 
 
 def approve(protocol: str, *, feedback: str | None = None) -> Steps[None]:

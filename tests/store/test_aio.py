@@ -7,8 +7,10 @@ import gc
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,7 @@ from foundry.database import Database, Target, proxy
 from foundry.errors import (
     ConnectionFailed,
     DatabaseMissing,
+    FoundryError,
     InvalidValue,
     MissingRow,
     PoolExhausted,
@@ -144,6 +147,68 @@ def test_200_tasks_share_a_pool_of_20(url: str) -> None:
             db.target.params["application_name"],
         )
         assert 20 >= there
+
+    run(url, test)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("127.0.0.1:{port}/x?", "no server answers on 127.0.0.1:{port}: start it"),
+        ("/x?host=/nowhere", 'no server answers on socket "/nowhere/.s.PGSQL.5432": start it'),
+        ("nowhere.invalid/x?sslmode=disable", "no such host: nowhere.invalid:5432; correct"),
+        ("127.0.0.1:{mute}/x?connect_timeout=1", "127.0.0.1:{mute} did not answer in time: "),
+    ],
+    ids=["port", "socket", "host", "mute"],
+)
+def test_a_server_that_is_not_reached_is_named_with_the_remedy(where: str, said: str) -> None:
+    """As it is by psycopg2; the password appears nowhere."""
+    account = "me:s3cret"
+    with socket.socket() as taken, socket.socket() as listening:
+        taken.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        at = {"port": taken.getsockname()[1], "mute": listening.getsockname()[1]}
+        url = f"postgresql://{account}@{where.format(**at)}"
+        with pytest.raises(ConnectionFailed) as caught:
+            asyncio.run(aio.connect(url, bind=False))
+    assert str(caught.value).startswith(said.format(**at))
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("sql", "args", "said"),
+    [
+        ("SELECT $1::int", (), "arguments: the statement takes 1, got 0"),
+        ("SELECT $1::int", (1, 2), "arguments: the statement takes 1, got 2"),
+        (
+            "SELECT to_tsquery($1)",
+            ("canary &",),
+            'the server refused it, SyntaxError: no operand in tsquery: "…"',
+        ),
+        (
+            "SELECT plainto_tsquery($1)",
+            (" ".join(f"canary{number}" for number in range(200_000)),),
+            'the server refused it, ProgramLimitExceeded: value is too big in tsquery: "…"',
+        ),
+        (
+            "SELEC 1",
+            (),
+            'the server refused it, SyntaxError: syntax error at or near "SELEC"',
+        ),
+    ],
+    ids=["too few", "too many", "not a query", "too long a query", "a slip"],
+)
+def test_a_statement_of_ones_own_that_is_refused_says_why_without_its_values(
+    url: str, sql: str, args: tuple[Any, ...], said: str
+) -> None:
+    """That it was given too few of them is no end of the connection."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        with pytest.raises(FoundryError) as caught:
+            await DB(db).fetch(sql, *args)
+        assert said == str(caught.value)
+        assert "canary1 " not in "".join(traceback.format_exception(caught.value))
 
     run(url, test)
 

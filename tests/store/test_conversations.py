@@ -194,6 +194,23 @@ def test_an_embedding_stays_unless_it_may_be_overwritten(db: Database, session: 
         conversations.embed_many(db, [(third, [1.0] * 384), (third, [1.0])])
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["user", "x"], "expected NewMessage or a tuple, got list"),
+        (("user",), "expected role, content, ts, embedding, got 1 values"),
+        (("user", "x", None, None, 5), "expected role, content, ts, embedding, got 5 values"),
+    ],
+)
+def test_what_is_no_message_is_refused_and_what_one_is_made_of_is_said(
+    db: Database, session: UUID, given: Any, said: str
+) -> None:
+    """With its place among those that were given."""
+    with pytest.raises(InvalidValue, match=rf"^messages\[1\]: {said}$"):
+        conversations.append_many(db, session, [("user", "x"), given])
+    assert 0 == conversations.counts(db, session).total
+
+
 def _lists(rows: Any) -> Any:
     return [
         row._replace(embedding=None if row.embedding is None else list(row.embedding))

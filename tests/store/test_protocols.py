@@ -123,7 +123,7 @@ ILLEGAL: tuple[tuple[list[str], str, str], ...] = (
     (["approve"], "complete", "approved, in iteration 0: it cannot be completed without a text"),
     (["reject"], "complete text", "rejected, in iteration 0: it cannot be completed with a text"),
     ([], "complete text", "awaiting, in iteration 0: it cannot be completed with a text"),
-    (["next", "next"], "next after 0", "awaiting, in iteration 2: it cannot be iterated"),
+    (["next", "next"], "next after 0", "awaiting, in iteration 2: it cannot be in iteration 1"),
     (
         ["approve", "complete text"],
         "complete other",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -307,6 +308,16 @@ def test_the_configuration_of_text_search_is_a_parameter(exact: Place) -> None:
             search.hybrid(exact.database, "x", QUERY, configuration=bad)
     with pytest.raises(InvalidValue, match=r"^hybrid\.words: U\+0000 at 1$"):
         search.hybrid(exact.database, "x\0", QUERY)
+
+
+def test_words_that_are_too_many_for_the_server_are_refused_and_not_shown(exact: Place) -> None:
+    """It quotes them all, which are what a person said: not in the message, not behind it."""
+    words = " ".join(f"canary{number}" for number in range(200_000))
+    with pytest.raises(InvalidValue) as caught:
+        search.hybrid(exact.database, words, QUERY)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "hybrid.words: more than PostgreSQL searches for; use fewer" == str(caught.value)
+    assert "canary1 " not in told
 
 
 def test_a_message_of_any_length_can_be_searched(exact: Place) -> None:

@@ -343,7 +343,7 @@ def test_a_twin_that_cannot_connect_shows_no_password(bench: Bench, commit: bool
     async def use() -> None:
         await one.__aenter__()
 
-    with pytest.raises(ConnectionFailed, match="asyncpg cannot connect") as caught:
+    with pytest.raises(ConnectionFailed, match="no server answers on ") as caught:
         asyncio.run(use())
     told = "".join(traceback.format_exception(caught.value))
     assert "s3cret" not in told

@@ -9,7 +9,7 @@ from foundry import migrate
 from foundry.database import Target, resolve
 from foundry.errors import Refused
 from foundry.migrate import Outcome
-from foundry.schema import SCHEMA, Message, Session, User
+from foundry.schema import SCHEMA, Message, Protocol, Session, User
 from foundry.store import aio, conversations, protocols
 from foundry.store.conversations import ChainAnalysis, MessageRow, Rows
 
@@ -42,6 +42,11 @@ def main() -> None:
             assert_type(found.content, str)
             assert_type(found.session, Session)
         assert_type(Message.get_by_id(id).id, int)
+        assert_type([said.content for said in session.messages.order_by(Message.ts)], list[str])
+        assert_type([talk.type for talk in session.user.sessions], list[str | None])
+        for protocol in Protocol.select():
+            assert_type([entry.content for entry in protocol.interactions], list[str])
+            assert_type([entry.id for entry in protocol.assessments], list[int])
 
 
 async def serve() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -28,6 +29,11 @@ _TLS = (
     "ssl_max_protocol_version",
 )
 _SAME = ("user", "password", "passfile", "service", "target_session_attrs", "krbsrvname")
+# Before Python 3.11 a time-out of asyncio is not Python's own, which is an OSError.
+_FAILED = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError),
+    *(OSError, ValueError, asyncio.TimeoutError),
+)
 _SETTINGS = ("application_name", "options")
 
 
@@ -68,7 +74,7 @@ async def reached(target: Target, connecting: Awaitable[_T]) -> _T:
     """Its result, or one line: the frames of asyncpg hold the password."""
     try:
         return await connecting
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except _FAILED as error:
         said = " ".join(target.scrubbed(str(error)).split()) or type(error).__name__
         known = explain.explained(said, target, dbname=target.dbname)
     raise known or ConnectionFailed(

@@ -21,6 +21,7 @@ import psycopg2.errors
 from playhouse.pwasyncio import AsyncPostgresqlDatabase, await_, greenlet_spawn
 
 from foundry.errors import FoundryError, InvalidValue
+from foundry.masking import shown
 from foundry.store import copying
 from foundry.store.aio.connection import Connection
 from foundry.store.failing import failure, unreadable
@@ -36,13 +37,18 @@ from foundry.store.operations import (
     Steps,
     Target,
     on_database,
+    other_database,
 )
 from foundry.store.vectors import Packed
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_WANTED = "what foundry.store.aio.connect() returns; of DB it is .database"
+
 _UNFIT = re.compile(r"invalid input for query argument (\$\d+)")
+
+_COUNTED = re.compile(r"the server expects (\d+) arguments? for this query, (\d+) ")
 
 REFUSED = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
@@ -65,6 +71,8 @@ async def run(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
 
     A value that is refused takes no connection.
     """
+    if not isinstance(database, AsyncPostgresqlDatabase):
+        raise other_database(database, _WANTED)
     try:
         operation = next(steps)
     except StopIteration as done:
@@ -216,13 +224,18 @@ def failed(error: BaseException) -> FoundryError:
     unfit = _UNFIT.match(str(error)) if isinstance(error, asyncpg.DataError) else None
     if unfit is not None:
         return InvalidValue(f"argument {unfit[1]}: not of the type of its place")
+    counted = _COUNTED.match(str(error)) if isinstance(error, asyncpg.InterfaceError) else None
+    if counted is not None:
+        return InvalidValue(f"arguments: the statement takes {counted[1]}, got {counted[2]}")
     state = getattr(error, "sqlstate", None)
+    constraint = getattr(error, "constraint_name", None)
+    placed = getattr(error, "position", None) is not None or constraint is not None
     return failure(
         error,
         sqlstate=state,
         name=_name(state),
-        message=getattr(error, "message", None),
-        constraint=getattr(error, "constraint_name", None),
+        message=shown(getattr(error, "message", None) or "", state=state or "", placed=placed),
+        constraint=constraint,
     )
 
 
