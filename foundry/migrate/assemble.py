@@ -186,8 +186,8 @@ def _relations(reading: Reading) -> Iterator[Table | View]:
 
 
 def _table(reading: Reading, row: Row, columns: tuple[Row, ...]) -> Table:
-    unlogged, options, partition_by, namespace, parent, bound = row[4:10]
-    row_security, forced, replica_identity, _, _, comment, _, entangled, admits = row[10:]
+    unlogged, options, partition_by, namespace, parent, bound, row_security, forced = row[4:12]
+    replica_identity, _, _, comment, _, entangled, admits = row[12:]
     return Table(
         namespace=reading.spaces[row[1]],
         name=row[2],

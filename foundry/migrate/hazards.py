@@ -22,9 +22,10 @@ from foundry.migrate.objects import (
     View,
 )
 from foundry.migrate.objects import Sequence as Numbers
-from foundry.migrate.rules import QUIET, Context, Rule, other_of, rule_for, table_of
+from foundry.migrate.rules import QUIET, Context, Rule, rule_for
 from foundry.migrate.spelling import ident, printed
 from foundry.migrate.steps import Step
+from foundry.migrate.subjects import other_of, table_of
 from foundry.migrate.survival import rounds
 
 Lock = tuple[str, str, str]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from foundry.migrate.modes import Mode, Work
-from foundry.migrate.objects import Column, Constraint, Index, Place, Policy, Table, Trigger
+from foundry.migrate.objects import Column, Constraint, Place, Table
 from foundry.migrate.retyping import of_columns
 from foundry.migrate.spelling import bare, ident, quote
 from foundry.migrate.steps import Step
+from foundry.migrate.subjects import other_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,28 +121,6 @@ def _is_retyped(work: Work) -> Predicate:
 
 def _is_stored(step: Step, context: Context) -> bool:
     return isinstance(step.subject, Column) and step.subject.generated == "STORED"
-
-
-def table_of(step: Step) -> Place | None:
-    """Return the table a step changes; None for one that changes none."""
-    subject = step.before if step.action == "rename table" else step.subject
-    match subject:
-        case Table():
-            return subject.place
-        case Column() | Constraint() | Index() | Trigger() | Policy():
-            return subject.table
-    return None
-
-
-def other_of(step: Step) -> Place | None:
-    """Return the table a foreign key references, or the one a partition belongs to."""
-    subject = step.before if step.action == "detach partition" else step.subject
-    match subject:
-        case Constraint():
-            return subject.references
-        case Table():
-            return subject.partition_of
-    return None
 
 
 _CONCURRENTLY = _has("CONCURRENTLY")

@@ -174,16 +174,17 @@ class _Source:
 
 
 _RESERVE = Statement("SELECT nextval($1::regclass) FROM generate_series(1, $2) ORDER BY 1 DESC")
-_RESERVED_FOR = 0.1
+_RESERVED_FOR = 0.005
 _RESERVED_AT_MOST = 16
 
 
 class _Reserved:
-    """Numbers of a sequence that a connection has taken in advance, for a tenth of a second.
+    """Numbers of a sequence that a connection has taken in advance, for some milliseconds.
 
     COPY returns nothing, so a number comes first, and asking for it costs as much as the row. A
     busy connection takes some at once; they are forgotten so soon that rows are in the order
-    of their numbers as nearly as with a transaction that takes its time.
+    of their numbers as nearly as with a transaction that takes its time, and that nobody begins
+    the sequence anew meanwhile.
     """
 
     __slots__ = ("_numbers", "_size", "_until")

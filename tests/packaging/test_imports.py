@@ -47,6 +47,7 @@ LEVELS = (
     {"swaps"},
     {"renaming", "refusals", "scope", "stages", "victims", "checks", "advice"},
     {"plan"},
+    {"subjects"},
     {"rules"},
     {"hazards"},
     {"render", "difference"},
