@@ -313,7 +313,7 @@ class Database(PooledPostgresqlDatabase):  # type: ignore[misc]
         inherited = [conn for _, _, conn in self._connections]
         inherited += [entry.connection for entry in self._in_use.values()]
         for conn in inherited:
-            _detach(conn)
+            detach(conn)
         # Another thread of the parent may have held the locks at the moment of the fork.
         self._lock = threading.Lock()
         self._pool_lock = threading.RLock()
@@ -348,7 +348,8 @@ def _is_readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _detach(conn: Any) -> None:
+def detach(conn: Any) -> None:
+    """Point the descriptor of a session at /dev/null, in a child that was forked."""
     try:
         descriptor = conn.fileno()
         null = os.open(os.devnull, os.O_RDWR)

@@ -27,13 +27,7 @@ from foundry.migrate.objects import (
 )
 from foundry.migrate.reading import NOTHING, Number, Reading, Row, called
 
-_KINDS = {
-    "p": "PRIMARY KEY",
-    "u": "UNIQUE",
-    "x": "EXCLUDE",
-    "c": "CHECK",
-    "f": "FOREIGN KEY",
-}
+_KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE", "x": "EXCLUDE", "c": "CHECK", "f": "FOREIGN KEY"}
 _ENABLED = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 _IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 _GENERATED = {"s": "STORED", "v": "VIRTUAL"}

@@ -16,7 +16,7 @@ from psycopg2.extensions import QuotedString, connection, cursor, register_adapt
 from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
-from foundry.errors import FoundryError
+from foundry.errors import ConnectionFailed, FoundryError
 from foundry.masking import primary
 from foundry.store import copying
 from foundry.store.failing import failure, unreadable
@@ -74,6 +74,12 @@ def run(database: Database, steps: Steps[T]) -> T:
 
 def _run(database: Database, steps: Steps[T], operation: Operation) -> T:
     conn: connection = database.connection()
+    if conn.closed:
+        # Nothing is opened in its place: who has it may have set a role or a schema in it.
+        raise ConnectionFailed(
+            "the connection of this thread has ended: close it (`db.close()`, or leave its"
+            " `with` block) and call again"
+        )
     with conn.cursor() as cursor:
         try:
             while True:

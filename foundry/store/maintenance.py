@@ -185,6 +185,9 @@ class _Work:
 
     def claim(self) -> None:
         """Take the lock of maintenance; the server gives it back when the session ends."""
+        # A pooler makes a process number up. Its session would keep the lock and the settings.
+        if self._one("SELECT pg_catalog.pg_backend_pid()") != self.session.info.backend_pid:
+            raise StoreError("maintenance cannot go through a pooler: use the server's own URL")
         self.cursor.execute(_BEGIN)
         self._limit_locks()
         with suppress(errors.InvalidParameterValue, errors.InsufficientPrivilege):

@@ -914,6 +914,60 @@ def test_it_works_behind_a_pooler_of_transactions(shared: Database, open_folder:
         asyncio.run(asyncio.wait_for(body(pooled), 20))
 
 
+def test_a_transaction_whose_connection_ended_goes_on_in_none_in_its_place(
+    url: str, shared: Database
+) -> None:
+    """What was done there would be kept, and the rest of the transaction lost."""
+
+    async def spoilt(db: aio.Database, session: UUID) -> None:
+        async with db.atomic():
+            await conversations.append(db, session, "user", "x")
+            pid = await DB(db).fetchval("SELECT pg_backend_pid()")
+            shared.execute_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            with pytest.raises(ConnectionFailed, match="whether it was done is not known"):
+                await conversations.append(db, session, "user", "y")
+            with pytest.raises(ConnectionFailed, match="nothing of it was done"):
+                await conversations.append_many(db, session, [("user", "z")])
+            with pytest.raises(ConnectionFailed, match="nothing of it was done"):
+                await conversations.append(db, session, "user", "z")
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await db.aclose()
+        with pytest.raises(peewee.InterfaceError, match="connection is closed"):
+            await spoilt(db, session)
+        assert 0 == (await conversations.counts(db, session)).total
+
+    with shared.connection_context():
+        run(url, test)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_may_end_the_pool(url: str) -> None:
+    """The sessions are the parent's, whose loop goes on hearing from them."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await db.aclose()
+        mine = await DB(db).fetchval("SELECT pg_backend_pid()")
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                asyncio.events._set_running_loop(None)
+                own = asyncio.new_event_loop()
+                try:
+                    own.run_until_complete(db.pool.acquire())
+                except ConnectionFailed:
+                    own.run_until_complete(db.close_pool())
+                    status = 0
+            finally:
+                os._exit(status)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        asked = DB(db).fetchval("SELECT pg_backend_pid()")
+        assert mine == await asyncio.wait_for(asked, 5)
+
+    run(url, test, pool_size=1)
+
+
 def test_a_prepared_statement_that_is_gone_is_said_to_be_a_poolers(url: str) -> None:
     """As where each transaction has another server connection."""
 

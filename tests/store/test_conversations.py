@@ -512,6 +512,30 @@ def test_a_session_that_was_ended_is_one_error(shared: Database, session: UUID) 
     assert ["after"] == said
 
 
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+def test_a_connection_that_has_ended_is_said_to_be_for_as_long_as_it_is_kept(
+    shared: Database, session: UUID
+) -> None:
+    """Not replaced without a word: a role that was set in it would be gone with it."""
+    pool = Database(shared.target, pool_size=1)
+    try:
+        with pool.connection_context():
+            pid = pool.connection().info.backend_pid
+            with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            with pytest.raises(ConnectionFailed, match="whether it was done is not known"):
+                conversations.counts(pool, session)
+            for call in (
+                lambda: conversations.counts(pool, session),
+                lambda: conversations.append_many(pool, session, [("user", "x")]),
+            ):
+                with pytest.raises(ConnectionFailed, match=r"close it \(`db\.close\(\)`"):
+                    call()
+        assert 0 == conversations.counts(pool, session).total
+    finally:
+        pool.close_all()
+
+
 def test_a_statement_that_took_too_long_is_not_a_lost_connection(
     db: Database, session: UUID
 ) -> None:

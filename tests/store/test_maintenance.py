@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.bouncer import PROGRAM, bouncing
 from support.crowd import told
 from support.server import Server
 
@@ -249,6 +250,19 @@ def test_two_runs_do_not_meet(crowd: Database) -> None:
         cursor.execute("SELECT pg_advisory_lock(%s)", (maintenance._KEY,))
         with pytest.raises(LockTimeout, match=r"another run of maintenance has gone on for 0\.2 s"):
             maintain(crowd, wait=0.2)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not here")
+def test_a_pooler_is_refused(crowd: Database, open_folder: Path) -> None:
+    """Its session would keep the lock, and no other run would ever get it."""
+    with bouncing(open_folder, crowd.target, "transaction", 1) as pooled:
+        pool = connect(pooled, bind=False, pool_size=1)
+        try:
+            with pytest.raises(StoreError, match="through a pooler: use the server's own URL"):
+                maintain(pool)
+        finally:
+            pool.close_all()
+        assert maintain(crowd, wait=0).trained
 
 
 def test_who_does_not_own_the_table_is_told(crowd: Database, server: Server) -> None:

@@ -33,6 +33,7 @@ ROWS = 12_000
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 HALF = BEGIN + timedelta(minutes=ROWS // 2)
 QUERY = [2.0, *([0.1] * 11), *([0.0] * 372)]
+_INDEX = "idx_messages_embedding"
 
 
 class Place:
@@ -76,6 +77,12 @@ def exact(request: pytest.FixtureRequest, server: Server) -> Iterator[Place]:
 def large(request: pytest.FixtureRequest, server: Server) -> Iterator[Place]:
     """One that is large enough for its index to be used."""
     yield from places(server, ROWS, request.param, measured=True)
+
+
+@pytest.fixture
+def own(server: Server) -> Iterator[Place]:
+    """A large one of the test's own."""
+    yield from places(server, ROWS, "psycopg2", measured=True)
 
 
 @pytest.fixture
@@ -454,3 +461,31 @@ def test_without_an_embedding_column_it_says_what_to_do(server: Server) -> None:
     finally:
         pool.close_all()
         server.drop(name)
+
+
+def test_a_role_that_sees_few_rows_is_told_the_nearest_of_these(
+    own: Place, server: Server, ways: list[ByIndex | None]
+) -> None:
+    """What row-level security leaves the index does not know: all of it is looked at."""
+    owner = own.database
+    ((comment,),) = owner.execute_sql("SELECT obj_description(%s::regclass)", (_INDEX,)).fetchall()
+    # What an index with many lists comes to: few of them hold the nearest of all messages.
+    few = commented(None, replace(parsed(comment), effort={10: 1}))  # type: ignore[type-var]
+    owner.execute_sql(f"COMMENT ON INDEX {_INDEX} IS %s", (few,))
+    with server.role() as role:
+        owner.execute_sql(f"GRANT SELECT ON messages, sessions TO {role}")
+        owner.execute_sql("ALTER TABLE messages ENABLE ROW LEVEL SECURITY")
+        owner.execute_sql(f"CREATE POLICY fifth ON messages TO {role} USING (mod(id, 5) = 0)")
+        pool = connect(server.url_as(role, owner.target.dbname), bind=False, pool_size=1)
+        try:
+            drawn = random.Random(7)
+            for _ in range(20):
+                query = embedding(drawn, drawn.uniform(-0.5, 0.5))
+                wanted = nearest([one for one in own.said if one.id % 5 == 0], query, 10)
+                assert [one.id for one in wanted] == [one.id for one in search.near(pool, query)]
+                fused = search.hybrid(pool, "nowhere", query, depth=10)
+                assert [one.id for one in wanted] == [one.id for one in fused]
+            assert None not in ways
+        finally:
+            pool.close_all()
+            owner.execute_sql(f"DROP OWNED BY {role}")

@@ -146,6 +146,12 @@ class Database(AsyncPostgresqlDatabase):  # type: ignore[misc]
         """The connection of this task; one of the pool's where it has none."""
         if self._closing:
             raise ConnectionFailed("the pool is being closed: connect again")
+        if self.in_transaction() and self._state.conn is not None and self._state.conn.stale():
+            # On another connection it would be done, and not be part of the transaction.
+            raise ConnectionFailed(
+                "the connection of this transaction has ended, and nothing of it was done: leave"
+                " its `async with` block and begin again"
+            )
         connection: Connection = await super().aconnect()
         return connection
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -19,6 +21,7 @@ from typing import Any
 import asyncpg
 
 from foundry.errors import ConnectionFailed, PoolExhausted
+from foundry.pool import detach
 from foundry.store.aio.connection import Connection
 
 # Firewalls and address translators forget idle connections without a word to either end,
@@ -27,7 +30,13 @@ _TRUSTED_IDLE = 30.0
 _PATIENCE = 5.0
 """Seconds for a session to answer a question that takes no time."""
 
-BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
+BROKEN = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+)
 
 
 class Pool:
@@ -42,7 +51,7 @@ class Pool:
         recycle: float,
     ) -> None:
         self.size = size
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         self._opened = opened
         self._timeout = timeout
         self._recycle = recycle or math.inf
@@ -52,6 +61,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        _pools.add(self)
 
     @property
     def idle(self) -> int:
@@ -230,6 +240,29 @@ class Pool:
         self._idle.clear()
         self._out.clear()
 
+    def _forget_parent(self) -> None:
+        """Leave the connections to the process that opened them; runs in a forked child.
+
+        Ending one here would take it out of the selector of the parent's loop, which is shared.
+        """
+        for connection in (*self._idle, *self._out):
+            if not connection.conn.is_closed():
+                detach(connection.conn._transport.get_extra_info("socket"))
+        self._idle.clear()
+        self._out.clear()
+        self._loop = None
+
 
 def _closed() -> ConnectionFailed:
     return ConnectionFailed("the pool is closed: connect again")
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_pools):
+        pool._forget_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

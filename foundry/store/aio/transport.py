@@ -20,7 +20,7 @@ import peewee
 import psycopg2.errors
 from playhouse.pwasyncio import AsyncPostgresqlDatabase, await_, greenlet_spawn
 
-from foundry.errors import FoundryError, InvalidValue
+from foundry.errors import ConnectionFailed, FoundryError, InvalidValue
 from foundry.masking import shown
 from foundry.store import copying
 from foundry.store.aio.connection import Connection
@@ -50,7 +50,13 @@ _UNFIT = re.compile(r"invalid input for query argument (\$\d+)")
 
 _COUNTED = re.compile(r"the server expects (\d+) arguments? for this query, (\d+) ")
 
-REFUSED = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+REFUSED = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What asyncpg makes of a session that ends while a statement is being sent.
+    asyncpg.InternalClientError,
+    OSError,
+)
 
 
 def awaitable(
@@ -95,6 +101,8 @@ async def _run(
             try:
                 answer = await _answer(database, connection, operation)
             except REFUSED as error:
+                if isinstance(error, asyncpg.InternalClientError):
+                    connection.conn.terminate()
                 refused: Exception = failed(error)
             except Exception as error:
                 refused = unreadable(operation, error)
@@ -198,7 +206,7 @@ async def atomic(database: AsyncPostgresqlDatabase) -> AsyncIterator[None]:
         yield
     except BaseException as error:
         # Where the connection is gone there is nothing to roll back.
-        with suppress(peewee.PeeweeException, *REFUSED):
+        with suppress(peewee.PeeweeException, ConnectionFailed, *REFUSED):
             await transaction.__aexit__(type(error), error, error.__traceback__)
         raise
     await _apart(transaction.__aexit__(None, None, None))
