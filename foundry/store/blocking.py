@@ -206,7 +206,7 @@ class _Reserved:
             self._size = min(2 * self._size, _RESERVED_AT_MOST) if busy else 1
             rows = _queried(cursor, Query(_RESERVE, (sequence, self._size)))
             self._numbers = [number for (number,) in rows]
-            self._until = time.monotonic() + _RESERVED_FOR
+        self._until = time.monotonic() + _RESERVED_FOR
         return self._numbers.pop()
 
 
