@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     """Messages that were looked at, and how many of them the filter leaves."""
     kept: int
     left: float | None = None
-    """About how many messages the user or session of the filter has; None where nobody counted."""
+    """About how many messages the user of the filter has; None where nobody counted."""
 
 
 class ByIndex(NamedTuple):

@@ -89,8 +89,8 @@ def _statements(names: tuple[str, ...], configuration: str) -> _Statements:
 
 
 @functools.cache
-def _count(name: str) -> Statement:
-    return Statement(counted(name, "$1"))
+def _count(names: tuple[str, ...]) -> Statement:
+    return Statement(counted(names, 1))
 
 
 def hybrid(
@@ -136,11 +136,11 @@ def hybrid(
 def _found(
     statements: _Statements, args: tuple[Any, ...], kept: Where, deep: int
 ) -> Steps[list[tuple[Any, ...]]]:
-    left: int | None = None
+    few = False
     if kept.indexed:
-        ((left,),) = yield Query(_count(kept.names[0]), kept.args[:1])
-    if left is None or left > FEW:
-        facts = yield from looked(kept, left)
+        few = (yield Query(_count(kept.names), kept.args))[0][0] <= FEW
+    if not few:
+        facts = yield from looked(kept)
         way = choose(facts, deep, filtered=bool(kept.names), indexed=kept.indexed)
         if way is not None:
             by_index = statements.narrow if way.narrow else statements.index

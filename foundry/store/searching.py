@@ -17,7 +17,7 @@ from foundry.store.filters import Where
 from foundry.store.operations import Atomic, Query, Recently, Statement, Steps
 from foundry.store.rows import NearRow, Rows, rows_of
 
-FEW = 4000
+FEW = 5500
 """Messages of a session or user that are not worth a second look."""
 
 _SESSIONS = 8
@@ -104,12 +104,20 @@ def _exact(found: str) -> str:
     )
 
 
+def counted(names: tuple[str, ...], first: int) -> str:
+    """SQL of how many messages a filter leaves, as `few`, up to one more than FEW."""
+    return (
+        "SELECT count(*) AS few FROM (SELECT FROM messages AS m"
+        f" WHERE {filters.condition(names, first)} LIMIT {FEW + 1}) AS s"
+    )
+
+
 @functools.cache
 def _few(names: tuple[str, ...]) -> Statement:
-    """What is `counted` for a filter that begins with a session or user, and all of few."""
+    """How many messages are left, and where they are few all that is sought of them."""
     guarded = _exact(f"c.few <= {FEW} AND {filters.condition(names, 3)}")
     return Statement(
-        f"SELECT c.few, t.* FROM ({counted(names[0], '$3')}) AS c"
+        f"SELECT c.few, t.* FROM ({counted(names, 3)}) AS c"
         f" LEFT JOIN LATERAL ({guarded}) AS t ON true"
     )
 
@@ -123,24 +131,18 @@ def nearest(tested: str, depth: int, *, narrow: bool) -> str:
     )
 
 
-def counted(name: str, place: str) -> str:
-    """SQL of about how many messages a session or user has, whose id is at a place.
-
-    For a user those of some sessions are counted; NULL where one of them has more than FEW.
+# About how many messages a user has, by some of their sessions; NULL where one is too long to be
+# counted for that.
+_OF_USER = Statement(
+    f"""
+    SELECT CASE WHEN max(q.few) <= {FEW} THEN avg(q.few) * max(q.sessions) END::bigint
+    FROM (SELECT r.sessions, (SELECT count(*) FROM (
+                 SELECT FROM messages AS m WHERE m.session_id = r.id LIMIT {FEW + 1}) AS l) AS few
+          FROM (SELECT s.id, count(*) OVER () AS sessions FROM sessions AS s
+                WHERE s.user_id = $1 ORDER BY random() LIMIT {_SESSIONS}) AS r
+          OFFSET 0) AS q
     """
-    one = (
-        "(SELECT count(*) FROM (SELECT FROM messages AS m"
-        f" WHERE m.session_id = {{}} LIMIT {FEW + 1}) AS l)"
-    )
-    if name == "session":
-        return f"SELECT nullif({one.format(place)}, {FEW + 1}) AS few"
-    return (
-        "SELECT CASE WHEN coalesce(max(q.few), 0) <= "
-        f"{FEW} THEN coalesce(avg(q.few) * max(q.sessions), 0) END::bigint AS few"
-        f" FROM (SELECT r.sessions, {one.format('r.id')} AS few"
-        " FROM (SELECT s.id, count(*) OVER () AS sessions FROM sessions AS s"
-        f" WHERE s.user_id = {place} ORDER BY random() LIMIT {_SESSIONS}) AS r) AS q"
-    )
+)
 
 
 @functools.cache
@@ -174,13 +176,11 @@ def near(
     kept = filters.where("near", user=user, session=session, role=role, since=since, until=until)
     statements = _statements(kept.names)
     args = (sought, most, *kept.args)
-    left: int | None = None
     if kept.indexed:
         rows = yield Query(_few(kept.names), args)
-        left = rows[0][0]
-        if left is not None and left <= FEW:
+        if rows[0][0] <= FEW:
             return rows_of(NearRow, [row[1:] for row in rows if row[1] is not None])
-    facts = yield from looked(kept, left)
+    facts = yield from looked(kept)
     way = choose(facts, most, filtered=bool(kept.names), indexed=kept.indexed)
     while way is not None:
         by_index = statements.narrow if way.narrow else statements.index
@@ -200,17 +200,20 @@ def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> B
     return further if further is not None and further.depth > way.depth else None
 
 
-def looked(kept: Where, left: int | None) -> Steps[Facts]:
-    """What there is to know before a way is chosen; `left` is what was `counted`.
+def looked(kept: Where) -> Steps[Facts]:
+    """What there is to know before a way is chosen; of a session or user that has many messages.
 
     HNSW is so quick that its first answer is the cheapest look at what a filter leaves.
     """
     method, narrow, lists, comment, table, rows = (yield Recently(_FACTS))[0]
-    facts = Facts(method, narrow, lists, comment, table, rows, *GUESS, left)
+    facts = Facts(method, narrow, lists, comment, table, rows, *GUESS)
     if not kept.names or method is None:
         return facts
-    if left is not None and len(kept.names) == 1:
-        return facts._replace(seen=max(1, round(rows)), kept=left)
+    if kept.names[0] == "user":
+        ((left,),) = yield Query(_OF_USER, kept.args[:1])
+        facts = facts._replace(left=left)
+        if left is not None and len(kept.names) == 1:
+            return facts._replace(seen=max(1, round(rows)), kept=left)
     if method == "hnsw":
         return facts
     ((seen, found),) = yield Query(_sample(kept.names), kept.args)

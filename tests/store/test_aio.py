@@ -605,7 +605,7 @@ def test_what_is_known_of_the_index_may_be_a_second_old(url: str) -> None:
         connection = await db.aconnect()
 
         async def rows() -> float:
-            return (await transport.run(db, searching.looked(Where((), ()), None))).rows
+            return (await transport.run(db, searching.looked(Where((), ())))).rows
 
         assert 12345.0 != await rows()
         connection.recent.keep(searching._FACTS, [(None, False, 100, None, None, 12345.0)])

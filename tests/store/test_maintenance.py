@@ -104,7 +104,7 @@ def test_a_table_that_was_emptied_and_filled_again_is_another_one(
 
 def _way(database: Database) -> ByIndex | None:
     """How ten are looked for where all count; the table is taken for a large one."""
-    facts = run(database, searching.looked(Where((), ()), None))
+    facts = run(database, searching.looked(Where((), ())))
     return choose(facts._replace(rows=1e6), 10, filtered=False, indexed=False)
 
 
