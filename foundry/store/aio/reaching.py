@@ -31,8 +31,11 @@ _TLS = (
 _SAME = ("user", "password", "passfile", "service", "target_session_attrs", "krbsrvname")
 # Before Python 3.11 a time-out of asyncio is not Python's own, which is an OSError.
 _FAILED = (
-    *(asyncpg.PostgresError, asyncpg.InterfaceError),
-    *(OSError, ValueError, asyncio.TimeoutError),
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    ValueError,
+    asyncio.TimeoutError,
 )
 _SETTINGS = ("application_name", "options")
 
