@@ -216,6 +216,7 @@ CASES = (
         actions_unsaid=True,
         refused=("note_x", "id=1"),
         works=(("note", "build"),),
+        texts=True,
     ),
     Case(
         name="a unique index of some rows",
