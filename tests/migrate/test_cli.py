@@ -224,8 +224,8 @@ def test_a_signal_leaves_nothing_behind_and_says_so(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        # A shell's background jobs, and what they start, ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A shell's background jobs, and what they start, ignore SIGINT; those of nohup SIGHUP.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     wait_for(
         empty,
