@@ -172,11 +172,12 @@ class _Asker:
         Those of a table that is attached have to be of its own.
         """
         before, name = change.before, after.name
-        if before and (before.partition_of, before.bound) == (after.partition_of, after.bound):
+        same = before and (before.partition_of, before.bound) == (after.partition_of, after.bound)
+        if same or not after.admits:
             return
-        if before and after.admits:
+        if before:
             yield self.check(name, after.place, f"NOT ({after.admits})")
-        for other in self.now.kind(Table) if after.admits else ():
+        for other in self.now.kind(Table):
             beside = other.partition_of == after.partition_of and other.bound == "DEFAULT"
             if beside and other.key != after.key:
                 yield self.check(name, other.place, after.admits)

@@ -53,10 +53,9 @@ def _locked(step: Step, rule: Rule, context: Context) -> Iterator[tuple[Place, M
         work = rule.work if step.action != "attach partition" else Work.INSTANT
         assert other is not None
         yield other, rule.other, work
-    default = context.defaults.get(other) if other is not None else None
-    if "partition" in rule.id and default not in (None, mine):
+    default = context.defaults.get(other) if isinstance(step.subject, Table) and other else None
+    if rule.other is not None and default is not None:
         # Rows that belong to the new one may be in it.
-        assert default is not None
         yield default, Mode.ACCESS_EXCLUSIVE, rule.work
     for place in _at_the_other_end(step, context) - fresh - {mine}:
         # The keys of a column that is written anew are looked up anew.

@@ -107,18 +107,21 @@ def propose(
         live=live,
         plan=planned(),
         again=lambda asked: planned(asked=asked),
-        context=Context(
-            version=version,
-            namespace=path[0],
-            partitioned=frozenset(t.place for t in live.kind(Table) if t.partition_by),
-            defaults={
-                t.partition_of: t.place
-                for t in live.kind(Table)
-                if t.partition_of and t.bound == "DEFAULT"
-            },
-            keys=tuple(c for c in live.kind(Constraint) if c.references),
-        ),
+        context=_context(live, version=version, namespace=path[0]),
         setting=Setting(target=target, version=version, path=tuple(path), dev_url=dev_url),
+    )
+
+
+def _context(live: Snapshot, *, version: int, namespace: str) -> Context:
+    tables: list[Table] = list(live.kind(Table))
+    return Context(
+        version=version,
+        namespace=namespace,
+        partitioned=frozenset(t.place for t in tables if t.partition_by),
+        defaults={
+            t.partition_of: t.place for t in tables if t.partition_of and t.bound == "DEFAULT"
+        },
+        keys=tuple(c for c in live.kind(Constraint) if c.references),
     )
 
 

@@ -217,15 +217,7 @@ class _Work:
             self._train(index, rows, lists)
             index = self._index() or index
         kept = index.lists if index.method == "ivfflat" else None
-        found = recalls.measured(
-            self.cursor,
-            index.method,
-            narrow=index.narrow,
-            lists=index.lists,
-            rows=rows,
-            aim=self.recall,
-            told=self.told,
-        )
+        found = self._measured(index, rows)
         trained_on = known.rows if known is not None and not trained else rows
         tuning = Tuning(
             recall=self.recall, rows=trained_on, table=index.table, lists=kept, effort=found.effort
@@ -242,6 +234,17 @@ class _Work:
             aim=self.recall,
             effort=found.effort,
             recall=found.recall,
+        )
+
+    def _measured(self, index: _Index, rows: int) -> recalls.Found:
+        return recalls.measured(
+            self.cursor,
+            index.method,
+            narrow=index.narrow,
+            lists=index.lists,
+            rows=rows,
+            aim=self.recall,
+            told=self.told,
         )
 
     def _check_owner(self) -> None:

@@ -140,6 +140,7 @@ def test_what_is_found_is_what_python_finds(
     assert pytest.approx(wanted, abs=1e-5) == [one.distance for one in found]
     own = [crowd.cosine(known[one.id].embedding, query) for one in found]
     assert pytest.approx(wanted, abs=1e-5) == own
+    assert sorted(found, key=lambda one: (one.distance, one.id)) == list(found)
 
 
 @SHARED
@@ -264,6 +265,12 @@ def fused(said: list[Said], query: list[float], word: str, limit: int, **given: 
     """Reciprocal rank fusion in Python; every message has a word once, so words rank by id."""
     depth = max(50, 4 * limit)
     near = [one.id for one in nearest(said, query, depth, **given)]
+    return fused_with(near, said, word, limit, **given)
+
+
+def fused_with(near: list[int], said: list[Said], word: str, limit: int, **given: Any) -> list[Any]:
+    """The same of messages that are taken for the nearest."""
+    depth = max(50, 4 * limit)
     fits = [one.id for one in crowd.kept(said, **given) if word in one.content.split()]
     fits = sorted(fits, reverse=True)[:depth]
     scores: dict[int, float] = {}
@@ -298,9 +305,13 @@ def test_hybrid_search_uses_the_index_and_finds_the_same(
     """With its transaction, and without when the index gives too few."""
     found = search.hybrid(large.database, "worry", QUERY, 10, role="user")
     assert isinstance(ways[0], ByIndex)
-    wanted = fused(large.said, QUERY, "worry", 10, role="user")
-    # Places count: one that the index does not find moves those behind it.
-    assert 7 <= len({one.id for one in found} & {id for id, _ in wanted})
+    near = [one.id for one in search.near(large.database, QUERY, 50, role="user")]
+    assert ways[0] == ways[1]
+    # One that the index does not find moves those behind it: what counts are the fifty.
+    exactly = {one.id for one in nearest(large.said, QUERY, 50, role="user")}
+    assert 9 * 5 <= len(exactly & {*near})
+    wanted = fused_with(near, large.said, "worry", 10, role="user")
+    assert [id for id, _ in wanted] == [one.id for one in found]
     far = search.hybrid(large.database, "worry", QUERY, 10, since=HALF)
     wanted = fused(large.said, QUERY, "worry", 10, since=HALF)
     assert [id for id, _ in wanted] == [one.id for one in far]

@@ -109,7 +109,7 @@ def _commented(move: Move, old: str, after: View, change: Change) -> Planned:
 def function(move: Move, change: Change) -> Planned:
     """Yield the steps of a function that comes, goes, changes or is in the way."""
     before, after = change.before, change.after
-    kept = before and after and replaceable(before, after) and change.key not in move.rebuilt
+    kept = before and after and before.key not in move.replaced
     if before is not None and not kept:
         sql = f"DROP {before.kind} {_function(move, before)}"
         step = _step("drop function", sql, Change(before=before, after=None))
