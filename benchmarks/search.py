@@ -114,7 +114,7 @@ def fill(database: Database, rows: int) -> None:
     at = 0
     for session, user, size in sessions:
         database.execute_sql("INSERT INTO sessions (id, user_id) VALUES (%s, %s)", (session, user))
-        packed = vectors.together([*space.embeddings(size)], 384) or []
+        packed = [vectors.vector(one, "embedding") for one in space.embeddings(size)]
         for number, vector in enumerate(packed):
             said = " ".join(drawn.choices(_WORDS.split(), k=12))
             ts = BEGIN + timedelta(seconds=at)

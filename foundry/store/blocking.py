@@ -35,7 +35,7 @@ from foundry.store.operations import (
     other_database,
 )
 from foundry.store.recent import Recent
-from foundry.store.vectors import Packed, written
+from foundry.store.vectors import Packed, settled, written
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,16 +165,18 @@ def _recently(cursor: cursor, recently: Recently) -> list[tuple[Any, ...]]:
 
 
 class _Source:
-    """A file of one piece: psycopg2 sends what it reads, however long."""
+    """A file of pieces: psycopg2 sends what it reads, however long.
 
-    __slots__ = ("piece",)
+    Each piece is made while the server is at work on those before it.
+    """
 
-    def __init__(self, piece: bytes) -> None:
-        self.piece = piece
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
 
     def read(self, size: int = -1, /) -> bytes:
-        piece, self.piece = self.piece, b""
-        return piece
+        return next(self._pieces, b"")
 
     readline = read
 
@@ -261,12 +263,12 @@ def _inserted(cursor: cursor, insert: Insert) -> None:
     known = _known(cursor)
     if known.may_copy(cursor, target.table):
         try:
-            cursor.copy_expert(target.copy, _Source(copying.packed(target.kinds, rows)))
+            cursor.copy_expert(target.copy, _Source(copying.pieces(target.kinds, rows)))
         except psycopg2.errors.FeatureNotSupported:
             known.forget(target.table)
             raise
     else:
-        execute_values(cursor, target.insert, rows, page_size=len(rows))
+        execute_values(cursor, target.insert, settled(rows), page_size=len(rows))
 
 
 class _Sink:

@@ -7,12 +7,6 @@ from typing import NamedTuple
 
 from foundry.store import tuning
 
-BLOCKS = 40
-"""Blocks of the table that are looked into to see how many messages a filter leaves."""
-
-GUESS = (2, 1)
-"""Where nothing is known of a filter: of two messages it leaves one."""
-
 # Microseconds, on an ordinary machine; what counts are their ratios.
 _EXACT = 0.95
 _SCANNED = 0.2
@@ -35,9 +29,8 @@ class Facts(NamedTuple):
     """The file of the table."""
     rows: float
     """How many messages there are, as PostgreSQL's planner estimates it."""
-    seen: int
-    """Messages that were looked at, and how many of them the filter leaves."""
-    kept: int
+    share: float = 1.0
+    """Of the messages, what the filter leaves."""
     left: float | None = None
     """About how many messages the user of the filter has; None where nobody counted."""
 
@@ -58,7 +51,7 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     index that maintenance has not measured is not used: nobody knows what it finds.
     """
     known = tuning.parsed(facts.comment)
-    if facts.method is None or known is None or (filtered and not facts.kept):
+    if facts.method is None or known is None or not facts.share:
         return None
     if known.table != facts.table:
         return None
@@ -66,16 +59,15 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
         # Built anew by other means, or about to be: what was measured is of other lists.
         return None
     rows = facts.rows
-    share = facts.kept / facts.seen if filtered else 1.0
     # So many more that it is unlikely to be too few.
-    depth = math.ceil((limit + 1.5 * math.sqrt(limit)) / share) if filtered else limit
+    depth = math.ceil((limit + 1.5 * math.sqrt(limit)) / facts.share) if filtered else limit
     found = known.enough(depth)
     if found is None or depth > rows:
         return None
     effort, depth = found
     cost = _BEGIN + _FETCHED * depth
     cost += _EF * effort if facts.method == "hnsw" else _VISITED * rows * effort / facts.lists
-    through = rows * share if facts.left is None else facts.left
+    through = rows * facts.share if facts.left is None else facts.left
     exact = _EXACT * through + (0.0 if indexed or not filtered else _SCANNED * rows)
     if exact <= cost:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,21 +151,22 @@ def _append_all(
     now: datetime = (yield Query(_NOW))[0][0]
     count, size = 0, 0
     rows: list[tuple[Any, ...]] = []
-    for message in messages:
+    gathered = vectors.Gathered(DIMENSIONS, CHUNK_ROWS)
+    for number, message in enumerate(messages):
         try:
-            row = _checked(message, session, now)
+            row = _checked(message, session, now, gathered, number)
         except InvalidValue as error:
-            raise InvalidValue(f"messages[{count + len(rows)}]{error}") from None
+            raise InvalidValue(f"messages[{number}]{error}") from None
         rows.append(row)
         size += len(row[2])
         if len(rows) < CHUNK_ROWS and size < CHUNK_CHARACTERS:
             continue
-        yield from _written(session, rows, count)
+        yield from _written(session, rows, gathered)
         count, size, rows = count + len(rows), 0, []
         if progress is not None:
             progress(count)
     if rows:
-        yield from _written(session, rows, count)
+        yield from _written(session, rows, gathered)
         count += len(rows)
         if progress is not None:
             progress(count)
@@ -173,9 +174,13 @@ def _append_all(
 
 
 def _checked(
-    message: NewMessage | tuple[Any, ...], session: UUID, now: datetime
+    message: NewMessage | tuple[Any, ...],
+    session: UUID,
+    now: datetime,
+    gathered: vectors.Gathered,
+    number: int,
 ) -> tuple[Any, ...]:
-    """The message as a row, its embedding not looked at yet."""
+    """The message as a row."""
     if not isinstance(message, tuple):
         raise InvalidValue(f": expected NewMessage or a tuple, got {type(message).__name__}")
     if not 2 <= len(message) <= 4:
@@ -186,32 +191,22 @@ def _checked(
         strict.one_of(role, ".role", ROLES),
         strict.text(content, ".content"),
         now if ts is None else strict.moment(ts, ".ts"),
-        vectors.kept(embedding),
+        None if embedding is None else gathered.put(embedding, ".embedding", number),
     )
 
 
-def _written(session: UUID, rows: list[tuple[Any, ...]], first: int) -> Steps[None]:
-
-    *said, embeddings = zip(*rows, strict=True)
-    columns: list[Sequence[Any]] = list(said)
-    target = _MANY
+def _written(session: UUID, rows: list[tuple[Any, ...]], gathered: vectors.Gathered) -> Steps[None]:
+    if fault := gathered.fault():
+        raise InvalidValue("messages[{}].embedding{}".format(*fault))
+    target = _MANY_EMBEDDED
     # A server without pgvector has no such column.
-    if any(one is not None for one in embeddings):
-        target = _MANY_EMBEDDED
-        columns.append(_vectors(embeddings, first))
+    if all(row[-1] is None for row in rows):
+        target, rows = _MANY, [row[:-1] for row in rows]
     try:
-        yield Insert(target, [*zip(*columns, strict=True)])
+        yield Insert(target, rows)
     except StoreError as error:
         raise _without(error, "session", session) from error.__cause__
-
-
-def _vectors(embeddings: Sequence[Any], first: int) -> Sequence[bytes | None]:
-    return vectors.together(embeddings, DIMENSIONS) or [
-        None
-        if one is None
-        else strict.vector(one, f"messages[{at}].embedding", dimensions=DIMENSIONS)
-        for at, one in enumerate(embeddings, first)
-    ]
+    gathered.clear()
 
 
 def counts(session: UUID | str) -> Steps[Counts]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import chain, repeat, takewhile
 from typing import Any, TypeAlias
@@ -22,6 +22,9 @@ _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+_TOGETHER = 32
+"""Rows: as much as is made while the server reads what was made before."""
 
 _SIZE = struct.Struct(">i")
 _COUNT = struct.Struct(">h")
@@ -43,7 +46,7 @@ def _pack_moment(value: datetime) -> bytes:
     return _NUMBER.pack(8, (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
-def _pack_bytes(value: bytes) -> bytes:
+def _pack_bytes(value: bytes | memoryview) -> bytes:
     return _SIZE.pack(len(value)) + value
 
 
@@ -68,26 +71,29 @@ _PACK: dict[Kind, Callable[[Any], bytes]] = {
 
 def packed(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> bytes:
     """A whole COPY of rows, each with a value or None for every kind."""
-    count = _COUNT.pack(len(kinds))
-    if not rows:
-        return _HEAD + _END
-    if len(rows) == 1:
-        fields = [
-            _NULL if value is None else _PACK[kind](value)
-            for kind, value in zip(kinds, rows[0], strict=True)
+    return b"".join(pieces(kinds, rows))
+
+
+def pieces(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+    """The same a few rows at a time, each piece made when it is asked for."""
+    head, count = _HEAD, _COUNT.pack(len(kinds))
+    packers = [_PACK[kind] for kind in kinds]
+    for at in range(0, len(rows), _TOGETHER):
+        columns = [
+            _column(pack, values)
+            for pack, values in zip(
+                packers, zip(*rows[at : at + _TOGETHER], strict=True), strict=True
+            )
         ]
-        return b"".join((_HEAD, count, *fields, _END))
-    columns = [
-        _column(_PACK[kind], list(values))
-        for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)
-    ]
-    return b"".join((_HEAD, *chain.from_iterable(zip(repeat(count), *columns)), _END))
+        yield b"".join((head, *chain.from_iterable(zip(repeat(count), *columns))))
+        head = b""
+    yield head + _END
 
 
-def _column(pack: Callable[[Any], bytes], values: list[Any]) -> Iterable[bytes]:
+def _column(pack: Callable[[Any], bytes], values: tuple[Any, ...]) -> Iterable[bytes]:
     """Values of one column; one that is the same in every row, like a session, is packed once."""
     first = values[0]
-    if values.count(first) == len(values):
+    if first == values[-1] and values.count(first) == len(values):
         return [_NULL if first is None else pack(first)] * len(values)
     return [_NULL if value is None else pack(value) for value in values]
 

@@ -12,6 +12,7 @@ from foundry.store import strict
 from foundry.store.conversing import CHUNK_ROWS, Progress
 from foundry.store.operations import Atomic, Insert, Query, Statement, Steps, Target
 from foundry.store.rows import Rows, Unembedded, rows_of
+from foundry.store.vectors import Gathered
 
 _EMBED = Statement(
     """
@@ -83,15 +84,16 @@ def _embed_all(
     yield Query(_CREATE)
     count = 0
     rows: list[tuple[Any, ...]] = []
-    for pair in embeddings:
-        rows.append(_checked(pair, f"embeddings[{count + len(rows)}]"))
+    gathered = Gathered(DIMENSIONS, CHUNK_ROWS)
+    for number, pair in enumerate(embeddings):
+        rows.append(_checked(pair, f"embeddings[{number}]", gathered, number))
         if len(rows) == CHUNK_ROWS:
-            count += yield from _sent(rows)
+            count += yield from _sent(rows, gathered)
             rows = []
             if progress is not None:
                 progress(count)
     if rows:
-        count += yield from _sent(rows)
+        count += yield from _sent(rows, gathered)
         if progress is not None:
             progress(count)
     ((absent, first),) = yield Query(_ABSENT)
@@ -103,23 +105,26 @@ def _embed_all(
     return embedded
 
 
-def _sent(rows: list[tuple[Any, ...]]) -> Steps[int]:
+def _sent(rows: list[tuple[Any, ...]], gathered: Gathered) -> Steps[int]:
+    if fault := gathered.fault():
+        raise InvalidValue("embeddings[{}].embedding{}".format(*fault))
     try:
         yield Insert(_GIVEN, rows)
     except StoreError as error:
         if error.sqlstate == "23505":
             raise InvalidValue("embeddings: a message is named twice") from None
         raise
+    gathered.clear()
     return len(rows)
 
 
-def _checked(pair: tuple[int, Any], path: str) -> tuple[Any, ...]:
+def _checked(pair: tuple[int, Any], path: str, gathered: Gathered, number: int) -> tuple[Any, ...]:
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise InvalidValue(f"{path}: expected (id, embedding), got {type(pair).__name__}")
     id, embedding = pair
     return (
         strict.integer(id, f"{path}.id"),
-        strict.vector(embedding, f"{path}.embedding", dimensions=DIMENSIONS),
+        gathered.put(embedding, f"{path}.embedding", number),
     )
 
 

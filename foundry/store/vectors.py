@@ -10,7 +10,7 @@ import math
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -96,32 +96,70 @@ def _number(number: object, path: str) -> float | int:
     raise InvalidValue(f"{path}: expected a number, got {type(number).__name__}")
 
 
-def kept(value: Any) -> Any:
-    """The same numbers, whatever is written later where they were: a source may use one array
-    for all its vectors."""
-    if isinstance(value, (list, array)):
-        return value[:]
-    numpy = sys.modules.get("numpy")
-    return value.copy() if numpy is not None and isinstance(value, numpy.ndarray) else value
+class Gathered:
+    """The vectors of some rows, one after the other, until these are sent.
+
+    The numbers of float32 arrays are written where those of the rows before them were: memory that
+    is new costs the system more than all that is done with it here.
+    """
+
+    def __init__(self, dimensions: int, rows: int) -> None:
+        self._shape = (dimensions,)
+        self._rows = rows
+        self._numbers: list[int] = []
+        self._places: list[memoryview] = []
+        self._array: Any = None
+
+    def put(self, value: Any, path: str, number: int) -> Packed | memoryview:
+        """What `vector` makes of it; a float32 array is looked at by `fault`, and good for `clear`.
+
+        `number` is that of its row. What is returned does not change with the value.
+        """
+        if type(value) is not self._array:
+            numpy = sys.modules.get("numpy")
+            if numpy is None or type(value) is not numpy.ndarray:
+                return vector(value, path, dimensions=self._shape[0])
+            self._begin(numpy)
+        if value.shape != self._shape or value.dtype != self._float:
+            return vector(value, path, dimensions=self._shape[0])
+        at = len(self._numbers)
+        if at == len(self._places):
+            # In the place of a first number: dimensions, and zero.
+            self._table.view(">u4")[at, 0] = self._shape[0] << 16
+            self._places.append(memoryview(self._table.view("u1")[at]))
+        self._table[at, 1:] = value
+        self._numbers.append(number)
+        return self._places[at]
+
+    def _begin(self, numpy: Any) -> None:
+        self._array = numpy.ndarray
+        sent, self._float = _dtypes(numpy)
+        self._table = numpy.empty((self._rows, self._shape[0] + 1), sent)
+        self._finite = numpy.empty(self._table.shape, bool)
+
+    def fault(self) -> tuple[int, str] | None:
+        """The number of the first row whose array has infinity or NaN, and `[at]: which`."""
+        used = len(self._numbers)
+        if not used:
+            return None
+        finite = sys.modules["numpy"].isfinite(self._table[:used], out=self._finite[:used])
+        if finite.all():
+            return None
+        row = int(finite.all(axis=1).argmin())
+        at = int(finite[row, 1:].argmin())
+        return self._numbers[row], f"[{at}]: {_fault(float(self._table[row, at + 1]))}"
+
+    def clear(self) -> None:
+        """Forget the rows: they are sent."""
+        self._numbers.clear()
 
 
-def together(values: Sequence[Any], dimensions: int) -> list[bytes] | None:
-    """What `vector` makes of each of many float32 arrays; None where it must look at each."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or {*map(type, values)} != {numpy.ndarray}:
-        return None
-    # Concatenating would make numbers of booleans beside them.
-    if {(value.shape, value.dtype) for value in values} != {((dimensions,), numpy.dtype("f4"))}:
-        return None
-    flat = numpy.concatenate(values)
-    if not numpy.isfinite(flat).all():
-        return None
-    table = numpy.empty((len(values), dimensions + 1), ">f4")
-    # In the place of a first number: dimensions, and zero.
-    table.view(">u4")[:, 0] = dimensions << 16
-    table[:, 1:] = flat.reshape(len(values), dimensions)
-    data, step = table.tobytes(), 4 * (dimensions + 1)
-    return [data[at : at + step] for at in range(0, len(data), step)]
+def settled(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows whose vectors are Packed, wherever their bytes were."""
+    return [
+        tuple(Packed(value) if type(value) is memoryview else value for value in row)
+        for row in rows
+    ]
 
 
 def _check_each(value: Any, path: str) -> None:
@@ -150,15 +188,24 @@ def _of_array(numpy: Any, value: Any, path: str, dimensions: int | None) -> Pack
     if value.dtype.kind not in "fiu" or hasattr(value, "mask"):
         raise InvalidValue(f"{path}: a {type(value).__name__} of {value.dtype}, not of numbers")
     if value.dtype.itemsize == 4 and value.dtype.kind == "f":
-        narrow = value
-        whole = bool(numpy.isfinite(value).all())
-    else:
-        with numpy.errstate(over="ignore", under="ignore"):
-            narrow = value.astype("f4")
-        whole = bool(numpy.isfinite(narrow).all() and ((narrow != 0) == (value != 0)).all())
-    if not whole:
+        data = value.astype(_dtypes(numpy)[0]).tobytes()
+        if not _finite(data):
+            _check_each(value.tolist(), path)
+        return Packed(_head(size) + data)
+    with numpy.errstate(over="ignore", under="ignore"):
+        narrow = value.astype("f4")
+    if not (numpy.isfinite(narrow).all() and ((narrow != 0) == (value != 0)).all()):
         _check_each(value.tolist(), path)
     return Packed(_head(size) + narrow.astype(_dtypes(numpy)[0]).tobytes())
+
+
+def _finite(data: bytes) -> bool:
+    """Whether big-endian float32s are small: infinity, NaN and what is above 1e38 begin alike.
+
+    A call of numpy costs ten times as much where it is the only one in a while.
+    """
+    first = data[::4]
+    return b"\x7f" not in first and b"\xff" not in first
 
 
 @functools.cache
@@ -210,5 +257,11 @@ def unpacked(data: bytes) -> Any:
 
 def written(vector: Packed) -> str:
     """The text of a vector, for where binary cannot go; exact, each number being a float32."""
-    numbers = layout(vector[0] << 8 | vector[1]).unpack_from(vector, 4)
-    return orjson.dumps(numbers).decode()
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        numbers = layout(vector[0] << 8 | vector[1]).unpack_from(vector, 4)
+        return orjson.dumps(numbers).decode()
+    # As few digits as tell one float32 from another: half the work for the server.
+    sent, kept = _dtypes(numpy)
+    array = numpy.frombuffer(vector, sent, offset=4).astype(kept)
+    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY).decode()

@@ -237,6 +237,27 @@ def test_a_source_may_use_one_vector_again(db: Database, session: UUID, kind: st
 
 
 @pytest.mark.usefixtures("vectors_there")
+def test_arrays_of_many_messages_are_each_their_own(db: Database, session: UUID) -> None:
+    """Of several pieces, and of one whose last row is refused."""
+    numpy = pytest.importorskip("numpy")
+    arrays = numpy.random.default_rng(7).standard_normal((1203, 384)).astype("f4")
+    messages = [NewMessage("user", str(at), NOON, one) for at, one in enumerate(arrays)]
+    assert 1203 == conversations.append_many(db, session, messages)
+    found = conversations.page(db, session, limit=2000, embeddings=True)
+    assert arrays.tobytes() == b"".join(bits(one.embedding) or b"" for one in found)
+    ids = [conversations.append(db, session, "user", "x", ts=NOON) for _ in range(1203)]
+    assert 1203 == conversations.embed_many(db, zip(ids, arrays[::-1], strict=True))
+    found = conversations.page(db, session, limit=2000, after=(NOON, ids[0] - 1), embeddings=True)
+    assert arrays[::-1].tobytes() == b"".join(bits(one.embedding) or b"" for one in found)
+    arrays[1202, 5] = numpy.nan
+    with pytest.raises(InvalidValue, match=r"^messages\[1202\]\.embedding\[5\]: NaN$"):
+        conversations.append_many(db, session, messages)
+    with pytest.raises(InvalidValue, match=r"^embeddings\[1202\]\.embedding\[5\]: NaN$"):
+        conversations.embed_many(db, zip(ids, arrays, strict=True), overwrite=True)
+    assert 2406 == conversations.counts(db, session).total
+
+
+@pytest.mark.usefixtures("vectors_there")
 @pytest.mark.parametrize("ts", ["0044-03-15 BC", "10000-01-01"])
 @pytest.mark.parametrize("embeddings", [False, True])
 def test_a_time_that_python_has_not_is_said(
@@ -434,10 +455,15 @@ def test_an_error_of_the_server_says_nothing_of_the_row(db: Database, session: U
 
 
 @pytest.mark.usefixtures("vectors_there")
-def test_policies_on_messages_are_no_obstacle(server: Server, db: Database, user: UUID) -> None:
+@pytest.mark.parametrize("arrays", [False, True])
+def test_policies_on_messages_are_no_obstacle(
+    server: Server, db: Database, user: UUID, arrays: bool
+) -> None:
     """COPY writes no table that has row-level security: an INSERT does the same."""
     session = conversations.start(db, user)
-    embedding = [0.1, -0.0, 1e-45] * 128
+    embedding: Any = [0.1, -0.0, 1e-45] * 128
+    if arrays:
+        embedding = pytest.importorskip("numpy").array(embedding, "f4")
     with server.role() as role, psycopg2.connect(**db.target.params) as owner:
         grants = f"""
             GRANT ALL ON messages, messages_id_seq, sessions TO {role};
@@ -451,10 +477,11 @@ def test_policies_on_messages_are_no_obstacle(server: Server, db: Database, user
             id = conversations.append(other, session, "user", "x", embedding=embedding)
             new = [NewMessage("user", c, NOON, v) for c, v in (("y", embedding), ("z", None))]
             assert 2 == conversations.append_many(other, session, new)
+            assert 1 == conversations.append_many(other, session, new[:1])
             (left,) = conversations.unembedded(other, session=session)
             assert 1 == conversations.embed_many(other, [(left.id, embedding)])
             found = conversations.page(other, session, embeddings=True)
-            assert [bits(embedding)] * 3 == [bits(one.embedding) for one in found]
+            assert [bits(embedding)] * 4 == [bits(one.embedding) for one in found]
             assert id == found[-1].id
             with pytest.raises(StoreError, match="InsufficientPrivilege"):
                 conversations.append(other, session, "tool", "x", embedding=embedding)

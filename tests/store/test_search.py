@@ -25,7 +25,7 @@ from foundry.schema import Message
 from foundry.schema.base import has_column
 from foundry.store import blocking, choosing, fusing, maintenance, recent, searching, vectors
 from foundry.store.choosing import ByIndex, Facts
-from foundry.store.filters import Where
+from foundry.store.filters import Where, where
 from foundry.store.operations import Query, Statement
 from foundry.store.tuning import Tuning, commented, parsed
 
@@ -185,6 +185,37 @@ def test_a_filter_whose_messages_are_elsewhere_loses_none(
     assert ways[0] is not None
 
 
+def test_a_filter_that_leaves_little_does_not_ask_the_index(
+    large: Place, ways: list[ByIndex | None]
+) -> None:
+    """In vain, that would be; the planner knows of it beforehand."""
+    given: tuple[dict[str, Any], ...] = (
+        {"since": BEGIN + timedelta(minutes=ROWS * 0.99)},
+        {"role": "tool", "until": BEGIN + timedelta(minutes=ROWS // 4)},
+    )
+    for one in given:
+        found = search.near(large.database, QUERY, **one)
+        assert [said.id for said in nearest(large.said, QUERY, 10, **one)] == [m.id for m in found]
+    assert [None, None] == ways
+
+
+@pytest.mark.parametrize("large", ["psycopg2"], indirect=True)
+def test_how_much_a_filter_leaves_is_known_about(large: Place) -> None:
+    """Of roles and times from statistics, of users from some of their sessions."""
+    cases: tuple[tuple[dict[str, Any], float], ...] = (
+        ({"role": "user"}, 0.9),
+        ({"until": HALF}, 0.5),
+        ({"role": "user", "until": HALF}, 0.45),
+        ({"user": NEAR}, 0.5),
+        ({"user": NEAR, "role": "user"}, 0.45),
+        ({"user": NEAR, "role": "user", "since": HALF}, 0.225),
+    )
+    none = dict.fromkeys(("session", "role", "since", "until", "user"))
+    for some, wanted in cases:
+        facts = blocking.run(large.database, searching.looked(where("near", **{**none, **some})))
+        assert pytest.approx(wanted, rel=0.15) == facts.share, some
+
+
 def test_few_messages_of_a_session_or_user_are_found_by_one_statement(
     large: Place, ways: list[ByIndex | None]
 ) -> None:
@@ -258,6 +289,15 @@ def test_the_length_of_what_is_sought_does_not_matter(exact: Place, scale: float
     query = embedding(random.Random(1), 1.0)
     wanted = search.near(exact.database, query, 20)
     found = search.near(exact.database, [number * scale for number in query], 20)
+    assert [one.id for one in wanted] == [one.id for one in found]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_one_number_may_be_far_larger_than_the_others(exact: Place, sign: int) -> None:
+    """It is the direction then."""
+    query = [sign * 1e25, *([1.0] * 383)]
+    wanted = nearest(exact.said, [float(sign), *([0.0] * 383)], 20)
+    found = search.near(exact.database, query, 20)
     assert [one.id for one in wanted] == [one.id for one in found]
 
 
@@ -353,7 +393,7 @@ def test_a_message_of_any_length_can_be_searched(exact: Place) -> None:
 
 
 TUNED = Tuning(recall=0.99, rows=100_000, table=7, lists=100, effort={10: 10, 100: 20})
-FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 7, 100_000.0, 100, 50)
+FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 7, 100_000.0, 0.5)
 
 
 def chosen(facts: Facts, *, filtered: bool = True, indexed: bool = True) -> ByIndex | None:
@@ -365,9 +405,9 @@ def test_the_fewer_a_filter_leaves_the_deeper_the_index_is_asked() -> None:
     """Until going through what the filter leaves costs less."""
     assert ByIndex("ivfflat.probes", 10, 10, False) == chosen(FACTS, filtered=False)
     assert ByIndex("ivfflat.probes", 20, 100, False) == chosen(FACTS)
-    assert None is chosen(FACTS._replace(kept=12))
-    assert None is chosen(FACTS._replace(kept=0))
-    assert isinstance(chosen(FACTS._replace(kept=20), indexed=False), ByIndex)
+    assert None is chosen(FACTS._replace(share=0.12))
+    assert None is chosen(FACTS._replace(share=0.0))
+    assert isinstance(chosen(FACTS._replace(share=0.2), indexed=False), ByIndex)
 
 
 def test_an_index_that_was_not_measured_is_not_used() -> None:
@@ -390,6 +430,19 @@ def test_what_was_measured_of_other_lists_is_not_used() -> None:
     both = FACTS._replace(comment=training)
     assert None is not chosen(both, filtered=False)
     assert None is not chosen(both._replace(lists=FACTS.lists * 2), filtered=False)
+
+
+def test_what_the_index_gave_says_how_much_deeper_to_ask() -> None:
+    """Of thirty it kept ten less than a filter that leaves half would."""
+    tuned = replace(TUNED, effort={30: 10, 60: 20, 150: 30})
+    facts = FACTS._replace(comment=commented(None, tuned))
+    way = chosen(facts)
+    assert ByIndex("ivfflat.probes", 10, 30, False) == way
+    assert way is not None
+    kept = Where(("role",), ("user",))
+    assert ByIndex("ivfflat.probes", 20, 60, False) == searching.deeper(facts, way, 10, 8, kept)
+    assert ByIndex("ivfflat.probes", 30, 150, False) == searching.deeper(facts, way, 10, 3, kept)
+    assert None is searching.deeper(facts, way, 10, 0, kept)
 
 
 def test_a_search_that_comes_no_further_ends() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from foundry.errors import InvalidValue
 from foundry.store import strict
 from foundry.store.payloads import loaded
-from foundry.store.vectors import together, unpacked, written
+from foundry.store.vectors import Gathered, unpacked, written
 
 NAN, INF = float("nan"), float("inf")
 
@@ -197,6 +197,7 @@ def test_arrays_of_numpy_are_checked_as_lists_are() -> None:
     assert strict.vector([0.5], "v") == strict.vector([numpy.float32(0.5)], "v")
     for bad, said in (
         (numpy.array([1, NAN], "f4"), r"v\[1\]: NaN"),
+        (numpy.array([-INF, 1], "f4"), r"v\[0\]: infinity"),
         (numpy.array([1, 1e39]), r"v\[1\]: beyond float32"),
         (numpy.array([1e-46]), r"v\[0\]: a number that float32 makes zero"),
         (numpy.array([[1.0]]), "v: an array of 2 dimensions, not one"),
@@ -211,12 +212,38 @@ def test_arrays_of_numpy_are_checked_as_lists_are() -> None:
             strict.vector([numpy.longdouble("1e-4000")], "v")
 
 
-def test_arrays_beside_others_are_checked_as_they_are_alone() -> None:
-    """Booleans beside numbers are none."""
+def test_arrays_that_are_gathered_are_what_they_are_alone() -> None:
+    """Whatever is between them, and whatever becomes of them afterwards."""
     numpy = pytest.importorskip("numpy")
+    gathered = Gathered(3, 4)
     ones = numpy.ones(3, "f4")
-    assert [strict.vector(ones, "v")] * 2 == together([ones, ones], 3)
-    assert None is together([ones, numpy.ones(3, bool)], 3)
+    kept = [gathered.put(one, "v", 7) for one in (ones, ones[::1] * 2, [3.0] * 3, ones * 4)]
+    ones[:] = 9
+    alone = [strict.vector([number] * 3, "v") for number in (1.0, 2.0, 3.0, 4.0)]
+    assert gathered.fault() is None
+    assert alone == [bytes(one) for one in kept]
+    with pytest.raises(InvalidValue, match="v: a ndarray of bool, not of numbers"):
+        gathered.put(numpy.ones(3, bool), "v", 8)
+    with pytest.raises(InvalidValue, match="v: 2 numbers, not 3"):
+        gathered.put(numpy.ones(2, "f4"), "v", 8)
+    gathered.clear()
+    rows = [[float(at), 1e-45, -0.0] for at in range(4)]
+    kept = [gathered.put(numpy.array(row, "f4"), "v", at) for at, row in enumerate(rows)]
+    assert gathered.fault() is None
+    assert [strict.vector(row, "v") for row in rows] == [bytes(one) for one in kept]
+
+
+@pytest.mark.parametrize(("bad", "said"), [("nan", "NaN"), ("inf", "infinity")])
+def test_of_gathered_arrays_the_first_bad_one_is_said(bad: str, said: str) -> None:
+    """By the number of its row and the place in it; those that were sent count no more."""
+    numpy = pytest.importorskip("numpy")
+    gathered = Gathered(3, 4)
+    gathered.put(numpy.float32([0, float(bad), 0]), "v", 1)
+    assert (1, f"[1]: {said}") == gathered.fault()
+    gathered.clear()
+    for number in (4, 5, 6):
+        gathered.put(numpy.float32([1, 2, float(bad) if number > 4 else 3]), "v", number)
+    assert (5, f"[2]: {said}") == gathered.fault()
 
 
 def test_lists_do_not_load_numpy() -> None:

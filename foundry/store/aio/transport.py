@@ -39,7 +39,7 @@ from foundry.store.operations import (
     on_database,
     other_database,
 )
-from foundry.store.vectors import Packed
+from foundry.store.vectors import Packed, settled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -175,7 +175,7 @@ async def _inserted(connection: Connection, insert: Insert) -> None:
     if target.table not in copied:
         copied[target.table] = not await session.fetchval(HAS_ROW_SECURITY.text, target.table)
     if not copied[target.table]:
-        await session.executemany(_each(target), rows)
+        await session.executemany(_each(target), settled(rows))
         return
     namespace, _, table = target.table.rpartition(".")
     try:
@@ -183,13 +183,19 @@ async def _inserted(connection: Connection, insert: Insert) -> None:
             table,
             schema_name=namespace or None,
             columns=target.columns,
-            source=memoryview(copying.packed(target.kinds, rows)),
+            source=_sent(copying.pieces(target.kinds, rows)),
             format="binary",
         )
     except asyncpg.FeatureNotSupportedError:
         # Row-level security has come since: the next one looks again.
         del copied[target.table]
         raise
+
+
+async def _sent(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each piece is made while the server is at work on those before it."""
+    for piece in pieces:
+        yield piece
 
 
 async def _run_atomic(database: AsyncPostgresqlDatabase, steps: Steps[T]) -> T:
