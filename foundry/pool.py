@@ -148,6 +148,14 @@ class _Turns:
     notify_all = notify
 
 
+class _Savepoint(peewee._savepoint):
+    """Peewee's; of a session that has ended there is nothing to undo."""
+
+    def rollback(self, begin: bool = True) -> None:
+        if not self.db._has_ended():
+            super().rollback(begin)
+
+
 class Database(PooledPostgresqlDatabase):  # type: ignore[misc]
     """Peewee's pooled PostgreSQL database for one `target`, a connection per thread.
 
@@ -197,6 +205,21 @@ class Database(PooledPostgresqlDatabase):  # type: ignore[misc]
             self._set_server_version(conn)
         self._initialize_connection(conn)
         return True
+
+    def rollback(self) -> None:
+        """Undoes the transaction of this thread; one whose session has ended is undone already.
+
+        So what ended it is what is raised out of `with db.atomic()`.
+        """
+        if not self._has_ended():
+            super().rollback()
+
+    def savepoint(self, sid: str | None = None) -> _Savepoint:
+        """A savepoint, as a context manager."""
+        return _Savepoint(self, sid)
+
+    def _has_ended(self) -> bool:
+        return not self.is_closed() and bool(self._state.conn.closed)
 
     def _has_room(self) -> bool:
         taken = len(self._in_use) + self._opening

@@ -61,7 +61,7 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     rows = facts.rows
     # So many more that it is unlikely to be too few.
     depth = math.ceil((limit + 1.5 * math.sqrt(limit)) / facts.share) if filtered else limit
-    found = known.enough(depth)
+    found = known.enough(depth) or _nearly(known, depth, limit / facts.share)
     if found is None or depth > rows:
         return None
     effort, depth = found
@@ -74,3 +74,9 @@ def choose(facts: Facts, limit: int, *, filtered: bool, indexed: bool) -> ByInde
     if facts.method == "hnsw":
         return ByIndex("hnsw.ef_search", effort, min(depth, effort), facts.narrow)
     return ByIndex("ivfflat.probes", effort, depth, facts.narrow)
+
+
+def _nearly(known: tuning.Tuning, depth: int, least: float) -> tuple[int, int] | None:
+    """What was measured deepest, where that is as likely as not to be enough."""
+    deepest = max(known.effort, default=0)
+    return known.enough(deepest) if least <= deepest < depth else None

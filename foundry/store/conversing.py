@@ -141,7 +141,8 @@ def append_many(
     the beginning of a NewMessage. `progress` is told how many are written.
     """
     which = strict.uuid(session, "message.session")
-    count: int = yield Atomic(_append_all(which, messages, progress))
+    source = strict.iterable(messages, "messages")
+    count: int = yield Atomic(_append_all(which, source, progress))
     return count
 
 

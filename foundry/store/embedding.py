@@ -74,7 +74,8 @@ def embed_many(
     pairs have been sent.
     """
     over = strict.boolean(overwrite, "embed.overwrite")
-    count: int = yield Atomic(_embed_all(embeddings, over, progress))
+    source = strict.iterable(embeddings, "embeddings")
+    count: int = yield Atomic(_embed_all(source, over, progress))
     return count
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from foundry.errors import InvalidValue
+
+T = TypeVar("T")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -130,6 +132,13 @@ def uuid(value: object, path: str) -> UUID:
     if str(found) != value:
         raise InvalidValue(f"{path}: a UUID in another spelling than PostgreSQL's")
     return found
+
+
+def iterable(value: T, path: str) -> T:
+    """What a `for` can go through."""
+    if not hasattr(value, "__iter__"):
+        raise InvalidValue(f"{path}: expected an iterable, got {type(value).__name__}")
+    return value
 
 
 def optional(check: Any, value: object, path: str) -> Any:

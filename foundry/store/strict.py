@@ -7,12 +7,23 @@ and sizes, never the value.
 from __future__ import annotations
 
 from foundry.store.payloads import payload
-from foundry.store.scalars import boolean, integer, key, moment, one_of, optional, text, uuid
+from foundry.store.scalars import (
+    boolean,
+    integer,
+    iterable,
+    key,
+    moment,
+    one_of,
+    optional,
+    text,
+    uuid,
+)
 from foundry.store.vectors import vector
 
 __all__ = [
     "boolean",
     "integer",
+    "iterable",
     "key",
     "moment",
     "one_of",

@@ -45,9 +45,10 @@ class Tuning:
         return {**asdict(self), "effort": {str(k): v for k, v in self.effort.items()}}
 
     def enough(self, depth: int) -> tuple[int, int] | None:
-        """The effort for at least `depth` of the nearest, and for how many it is good."""
-        deep = min((deep for deep in self.effort if deep >= depth), default=None)
-        return None if deep is None else (self.effort[deep], deep)
+        """The least effort for at least `depth` of the nearest, and for how many it is good."""
+        return min(
+            ((effort, deep) for deep, effort in self.effort.items() if deep >= depth), default=None
+        )
 
     def before(self, lists: int) -> Tuning:
         """What is good for the index as it is, and for one of so many lists that takes its place.

@@ -6,7 +6,7 @@ import struct
 import threading
 from array import array
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -209,6 +209,15 @@ def test_what_is_no_message_is_refused_and_what_one_is_made_of_is_said(
     with pytest.raises(InvalidValue, match=rf"^messages\[1\]: {said}$"):
         conversations.append_many(db, session, [("user", "x"), given])
     assert 0 == conversations.counts(db, session).total
+
+
+def test_what_cannot_be_gone_through_is_refused(db: Database, session: UUID) -> None:
+    """By one error, as every other argument."""
+    bad: Any = None
+    with pytest.raises(InvalidValue, match=r"^messages: expected an iterable, got NoneType$"):
+        conversations.append_many(db, session, bad)
+    with pytest.raises(InvalidValue, match=r"^embeddings: expected an iterable, got int$"):
+        conversations.embed_many(db, 3)  # type: ignore[arg-type]
 
 
 def _lists(rows: Any) -> Any:
@@ -558,6 +567,32 @@ def test_a_connection_that_has_ended_is_said_to_be_for_as_long_as_it_is_kept(
             ):
                 with pytest.raises(ConnectionFailed, match=r"close it \(`db\.close\(\)`"):
                     call()
+        assert 0 == conversations.counts(pool, session).total
+    finally:
+        pool.close_all()
+
+
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_lost_connection_is_what_leaves_a_transaction(
+    shared: Database, session: UUID, depth: int
+) -> None:
+    """Not Peewee's word for what can no more be rolled back."""
+    pool = Database(shared.target, pool_size=1)
+
+    def work() -> None:
+        with pool.connection_context(), ExitStack() as blocks:
+            for _ in range(depth):
+                blocks.enter_context(pool.atomic())
+            conversations.append(pool, session, "user", "x")
+            pid = pool.connection().info.backend_pid
+            with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            conversations.append(pool, session, "user", "y")
+
+    try:
+        with pytest.raises(ConnectionFailed, match="whether it was done is not known"):
+            work()
         assert 0 == conversations.counts(pool, session).total
     finally:
         pool.close_all()

@@ -25,7 +25,7 @@ from foundry.errors import InvalidValue, LockTimeout, StoreError
 from foundry.migrate.cli import main as migrate
 from foundry.schema import Message
 from foundry.schema.base import has_column
-from foundry.store import maintenance, recent, search, searching
+from foundry.store import maintenance, recall, recent, search, searching
 from foundry.store.blocking import run
 from foundry.store.choosing import ByIndex, choose
 from foundry.store.filters import Where
@@ -280,6 +280,26 @@ def test_who_does_not_own_the_table_is_told(crowd: Database, server: Server) -> 
         finally:
             pool.close_all()
             crowd.execute_sql(f"DROP OWNED BY {role}")
+
+
+@pytest.mark.parametrize("misses", [0, 1, 4, 13])
+def test_a_recall_is_what_was_found_of_all(misses: int) -> None:
+    """To the last digit: with one miss of 400 what is aimed at is reached."""
+    exact = [[float(at) for at in range(10)]] * 40
+    got = [
+        [*range(1 if at < misses else 0, 10), *([99.0] if at < misses else [])] for at in range(40)
+    ]
+    assert (400 - misses) / 400 == recall._recall(exact, got, 10)
+    short = [one[:5] for one in exact]
+    assert 0 == recall._recall(short, got, 10)
+
+
+def test_the_least_effort_with_a_margin_is_kept_or_else_the_least_that_will_do() -> None:
+    """Of what was tried, in its order."""
+    tried = [(10, 0.97), (20, 0.99), (30, 0.992), (40, 0.9975), (50, 1.0)]
+    assert (40, 0.9975) == recall._first(tried, recall._with_margin(0.99))
+    assert (20, 0.99) == recall._first(tried, 0.99)
+    assert None is recall._first(tried[:1], 0.99)
 
 
 @pytest.mark.parametrize("bad", [{"recall": 0.4}, {"recall": 1.1}, {"wait": -1}, {"recall": True}])

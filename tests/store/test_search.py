@@ -190,8 +190,8 @@ def test_a_filter_that_leaves_little_does_not_ask_the_index(
 ) -> None:
     """In vain, that would be; the planner knows of it beforehand."""
     given: tuple[dict[str, Any], ...] = (
-        {"since": BEGIN + timedelta(minutes=ROWS * 0.99)},
-        {"role": "tool", "until": BEGIN + timedelta(minutes=ROWS // 4)},
+        {"since": BEGIN + timedelta(minutes=ROWS * 0.995)},
+        {"role": "tool", "until": BEGIN + timedelta(minutes=ROWS // 6)},
     )
     for one in given:
         found = search.near(large.database, QUERY, **one)
@@ -443,6 +443,23 @@ def test_what_the_index_gave_says_how_much_deeper_to_ask() -> None:
     assert ByIndex("ivfflat.probes", 20, 60, False) == searching.deeper(facts, way, 10, 8, kept)
     assert ByIndex("ivfflat.probes", 30, 150, False) == searching.deeper(facts, way, 10, 3, kept)
     assert None is searching.deeper(facts, way, 10, 0, kept)
+
+
+def test_what_costs_least_of_what_is_deep_enough_is_taken() -> None:
+    """What was measured may say that more of the nearest take less."""
+    tuned = replace(TUNED, effort={10: 10, 30: 40, 40: 20, 50: 30})
+    facts = FACTS._replace(comment=commented(None, tuned))
+    assert ByIndex("ivfflat.probes", 20, 40, False) == chosen(facts)
+
+
+def test_the_deepest_is_tried_where_it_will_nearly_do() -> None:
+    """All distances cost a hundred times as much."""
+    tuned = replace(TUNED, effort={10: 2, 28: 2})
+    facts = FACTS._replace(comment=commented(None, tuned))
+    assert ByIndex("ivfflat.probes", 2, 28, False) == chosen(facts)
+    assert ByIndex("ivfflat.probes", 2, 28, False) == chosen(facts._replace(share=0.36))
+    assert None is chosen(facts._replace(share=0.35))
+    assert None is chosen(facts._replace(comment=commented(None, replace(TUNED, effort={}))))
 
 
 def test_a_search_that_comes_no_further_ends() -> None:
