@@ -45,8 +45,8 @@ def measured(
 ) -> Found:
     """Find the effort for a recall of `aim`, as an average over the sample.
 
-    Of the shortfall that `aim` leaves three quarters are kept as a margin, since the sample is not
-    the queries that come; for a depth where no effort gives as much, `aim` itself will do.
+    Of the shortfall that `aim` leaves three quarters are kept as a margin: the sample is not the
+    queries that come.
     """
     cursor.execute(_QUERIES, (SAMPLE,))
     queries = [text for (text,) in cursor.fetchall()]
@@ -59,29 +59,20 @@ def measured(
         _distances(cursor, _EXACT, query, depths[-1] + 1)
         for query in _counted(queries, "searching exactly", told)
     ]
+    wanted = 1 - (1 - aim) / 4 - _ROUNDING
     sql = _BY_INDEX.format(nearest("true", 2, narrow=narrow))
-    tried: dict[int, list[tuple[int, float]]] = {depth: [] for depth in depths}
     for effort in _efforts(method, lists):
         with _with_effort(cursor, method, effort):
             told(f"measuring the recall of {effort}", 0, 0)
             got = [_distances(cursor, sql, query, depths[-1] + 1) for query in queries]
-        for depth, values in tried.items():
-            values.append((effort, _recall(truth, got, depth)))
-        if all(_first(values, _with_margin(aim)) for values in tried.values()):
+        for depth in depths:
+            value = _recall(truth, got, depth)
+            if depth not in found.effort and value >= wanted:
+                found.effort[depth] = effort
+                found.recall[depth] = round(value, 4)
+        if len(found.effort) == len(depths):
             break
-    for depth, values in tried.items():
-        if good := _first(values, _with_margin(aim)) or _first(values, aim):
-            found.effort[depth], found.recall[depth] = good[0], round(good[1], 4)
     return found
-
-
-def _with_margin(aim: float) -> float:
-    return 1 - (1 - aim) / 4
-
-
-def _first(values: Sequence[tuple[int, float]], least: float) -> tuple[int, float] | None:
-    """The effort that first gave such a recall, and what it gave."""
-    return next((one for one in values if one[1] >= least - _ROUNDING), None)
 
 
 def _counted(queries: Sequence[str], what: str, told: Told) -> Iterator[str]:

@@ -294,14 +294,6 @@ def test_a_recall_is_what_was_found_of_all(misses: int) -> None:
     assert 0 == recall._recall(short, got, 10)
 
 
-def test_the_least_effort_with_a_margin_is_kept_or_else_the_least_that_will_do() -> None:
-    """Of what was tried, in its order."""
-    tried = [(10, 0.97), (20, 0.99), (30, 0.992), (40, 0.9975), (50, 1.0)]
-    assert (40, 0.9975) == recall._first(tried, recall._with_margin(0.99))
-    assert (20, 0.99) == recall._first(tried, 0.99)
-    assert None is recall._first(tried[:1], 0.99)
-
-
 @pytest.mark.parametrize("bad", [{"recall": 0.4}, {"recall": 1.1}, {"wait": -1}, {"recall": True}])
 def test_a_bad_value_is_refused(crowd: Database, bad: dict[str, Any]) -> None:
     """Before anything is done."""
