@@ -76,18 +76,30 @@ def packed(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 def pieces(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
     """The same a few rows at a time, each piece made when it is asked for."""
+    if len(rows) == 1:
+        yield _alone(kinds, rows[0])
+        return
     head, count = _HEAD, _COUNT.pack(len(kinds))
     packers = [_PACK[kind] for kind in kinds]
     for at in range(0, len(rows), _TOGETHER):
+        some = rows[at : at + _TOGETHER]
         columns = [
             _column(pack, values)
-            for pack, values in zip(
-                packers, zip(*rows[at : at + _TOGETHER], strict=True), strict=True
-            )
+            for pack, values in zip(packers, zip(*some, strict=True), strict=True)
         ]
-        yield b"".join((head, *chain.from_iterable(zip(repeat(count), *columns))))
+        end = _END if at + _TOGETHER >= len(rows) else b""
+        yield b"".join((head, *chain.from_iterable(zip(repeat(count), *columns)), end))
         head = b""
-    yield head + _END
+    if not rows:
+        yield _HEAD + _END
+
+
+def _alone(kinds: tuple[Kind, ...], row: tuple[Any, ...]) -> bytes:
+    fields = [
+        _NULL if value is None else _PACK[kind](value)
+        for kind, value in zip(kinds, row, strict=True)
+    ]
+    return b"".join((_HEAD, _COUNT.pack(len(kinds)), *fields, _END))
 
 
 def _column(pack: Callable[[Any], bytes], values: tuple[Any, ...]) -> Iterable[bytes]:
