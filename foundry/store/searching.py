@@ -142,11 +142,14 @@ _OF_USER = Statement(
 )
 
 
+_PLAN_ROWS = re.compile(r" rows=(\d+) ")
+
+
 @functools.cache
 def _estimated(names: tuple[str, ...]) -> Statement:
     """What the planner thinks a filter leaves: it has the values of 30,000 rows."""
     return Statement(
-        "EXPLAIN (FORMAT JSON) SELECT FROM messages AS m"
+        "EXPLAIN SELECT FROM messages AS m"
         f" WHERE m.embedding IS NOT NULL AND {filters.test(names, 1)}"
     )
 
@@ -211,8 +214,10 @@ def looked(kept: Where) -> Steps[Facts]:
         share = _UNKNOWN if left is None else left / max(facts.rows, left, 1)
         rest, args = rest[1:], args[1:]
     if rest:
-        (((plan,),),) = yield Query(_estimated(rest), args)
-        share *= min(1, plan["Plan"]["Plan Rows"] / max(facts.rows, 1))
+        plan = yield Query(_estimated(rest), args)
+        thought = _PLAN_ROWS.search(plan[0][0])
+        assert thought is not None
+        share *= min(1, int(thought[1]) / max(facts.rows, 1))
     return facts._replace(share=share, left=left)
 
 
