@@ -7,7 +7,8 @@ from foundry.masking import HIDDEN
 from foundry.store.operations import Atomic, Operation
 
 _ADVICE = {
-    **dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"'),
+    "42P01": ': run "python -m foundry.migrate up"',
+    "42703": ': run "python -m foundry.migrate up", which adds embeddings where pgvector is',
     # Only the asyncio store prepares statements.
     **dict.fromkeys(("26000", "42P05"), ": behind a pooler, connect with statement_cache_size=0"),
 }

@@ -35,6 +35,12 @@ def test_a_session_that_is_over_is_said_to_be(sqlstate: str | None) -> None:
         ("23505", "Name: said", False),
         ("57014", "Name: said", True),
         ("42P01", 'Name: said: run "python -m foundry.migrate up"', True),
+        (
+            "42703",
+            'Name: said: run "python -m foundry.migrate up", which adds embeddings '
+            "where pgvector is",
+            True,
+        ),
         ("26000", "Name: said: behind a pooler, connect with statement_cache_size=0", True),
     ],
 )
