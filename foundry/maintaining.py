@@ -108,7 +108,11 @@ def _lists(number: int) -> str:
 
 def _why(done: Report) -> str:
     few = done.rows <= DEPTHS[0] or done.lists == 1
-    return "there are too few embeddings" if few else f"its recall is below {done.aim:g}"
+    return (
+        "there are too few embeddings"
+        if few
+        else f"its recall is below {done.aim:g}, which --recall sets"
+    )
 
 
 def _emit(values: dict[str, Any]) -> None:

@@ -192,13 +192,16 @@ class _Work:
         self._limit_locks()
         with suppress(errors.InvalidParameterValue, errors.InsufficientPrivilege):
             self.cursor.execute(_CHECKING)
-        deadline = time.monotonic() + self.wait
+        deadline, waiting = time.monotonic() + self.wait, False
         while not self._one("SELECT pg_catalog.pg_try_advisory_lock(%s)", (_KEY,)):
             if time.monotonic() >= deadline:
                 raise LockTimeout(
                     f"another run of maintenance has gone on for {self.wait:g} s",
                     "wait for it to end, or give --wait more seconds",
                 )
+            if not waiting:
+                self.report("waiting for another run of maintenance to finish")
+            waiting = True
             time.sleep(_POLL * random.uniform(0.5, 1.5))
 
     def done(self) -> Report:

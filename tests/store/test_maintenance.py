@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from support.server import Server
 from foundry.__main__ import main
 from foundry.database import Database, connect, open_connection
 from foundry.errors import InvalidValue, LockTimeout, StoreError
+from foundry.maintaining import lines
 from foundry.migrate.cli import main as migrate
 from foundry.schema import Message
 from foundry.schema.base import has_column
@@ -29,7 +31,7 @@ from foundry.store import maintenance, recall, recent, search, searching
 from foundry.store.blocking import run
 from foundry.store.choosing import ByIndex, choose
 from foundry.store.filters import Where
-from foundry.store.maintenance import maintain
+from foundry.store.maintenance import Report, maintain
 from foundry.store.tuning import parsed
 
 ROWS = 3000
@@ -245,11 +247,13 @@ def test_readers_are_not_held_up_by_a_change_of_lists(crowd: Database) -> None:
 
 
 def test_two_runs_do_not_meet(crowd: Database) -> None:
-    """The second waits for the first, as long as it was told."""
+    """The second waits for the first, as long as it was told, and says so once."""
+    said: list[str] = []
     with closing(open_connection(crowd.target)) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (maintenance._KEY,))
         with pytest.raises(LockTimeout, match=r"another run of maintenance has gone on for 0\.2 s"):
-            maintain(crowd, wait=0.2)
+            maintain(crowd, wait=0.2, report=said.append)
+    assert ["waiting for another run of maintenance to finish"] == said
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not here")
@@ -317,6 +321,13 @@ def test_the_command_says_what_it_found(
     ended = capsys.readouterr()
     assert {"error": "maintain.recall: not from 0.5 to 1"} == json.loads(ended.out)
     assert "error: maintain.recall: not from 0.5 to 1\n" == ended.err.splitlines(keepends=True)[-1]
+
+
+def test_why_an_index_is_not_used_is_said() -> None:
+    """With what would have it used."""
+    done = Report(index="i", method="hnsw", rows=99, effort={}, recall={}, aim=0.99)
+    assert lines(done)[1].endswith("exact: its recall is below 0.99, which --recall sets")
+    assert lines(replace(done, rows=5))[1].endswith("exact: there are too few embeddings")
 
 
 IVFFLAT = 'using="ivfflat",\n            options={"lists": declare.tuned(1)},'
