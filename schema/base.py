@@ -65,6 +65,15 @@ class Base(Model):
         legacy_table_names = False
         schema_manager_class = declare.SchemaManager
 
+    @classmethod
+    def add_index(cls, *fields: Any, **kwargs: Any) -> None:
+        """Declare an index; one that has the name of another takes its place."""
+        super().add_index(*fields, **kwargs)
+        *others, added = cls._meta.indexes
+        name = getattr(added, "_name", None)
+        kept = [one for one in others if name is None or getattr(one, "_name", None) != name]
+        cls._meta.indexes[:] = [*kept, added]
+
     # Of some columns, rows may be tuples or dictionaries: what they are is not known.
     @overload
     @classmethod
