@@ -6,6 +6,8 @@ from foundry.errors import ConnectionFailed, FoundryError, StoreError
 from foundry.masking import HIDDEN
 from foundry.store.operations import Atomic, Operation
 
+UNREADABLE = "a stored value is none of Python's, such as a time before year 1 or after year 9999"
+
 _ADVICE = {
     **dict.fromkeys(("42P01", "42703"), ': run "python -m foundry.migrate up"'),
     # Only the asyncio store prepares statements.
@@ -50,6 +52,4 @@ def unreadable(operation: Operation, error: Exception) -> Exception:
         return error
     if not isinstance(error, (ValueError, OverflowError)):
         return error
-    return StoreError(
-        "a stored value is none of Python's, such as a time before year 1 or after year 9999"
-    )
+    return StoreError(UNREADABLE)
