@@ -297,13 +297,17 @@ def _failure(error: psycopg2.Error) -> FoundryError:
     if isinstance(error, psycopg2.DataError) and error.pgcode is None:
         # The driver's own word, for an answer that it cannot read.
         return StoreError(f"{UNREADABLE}, or in a DateStyle of the session's that is not ISO")
-    return failure(
+    refused = failure(
         error,
         sqlstate=error.pgcode,
         name=type(error).__name__,
         message=primary(error),
         constraint=error.diag.constraint_name,
     )
+    if error.diag.statement_position is not None:
+        # libpq shows the line of the statement, in which the values are.
+        refused.__cause__ = None
+    return refused
 
 
 def _literal(vector: Packed) -> QuotedString:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import traceback
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
@@ -279,6 +280,22 @@ def test_a_time_that_python_has_not_is_said(
     with pytest.raises(StoreError, match=r"^a stored value is none of Python's"):
         conversations.page(db, session, embeddings=embeddings)
     assert 1 == conversations.counts(db, session).total
+
+
+@pytest.mark.usefixtures("vectors_there")
+def test_a_statement_that_the_server_does_not_understand_is_not_shown(
+    db: Database, session: UUID
+) -> None:
+    """Not in the traceback either: its values are in it."""
+    message = conversations.append(db, session, "user", "x")
+    db.execute_sql("SET search_path = pg_catalog")
+    try:
+        with pytest.raises(StoreError, match='relation "messages" does not exist') as refused:
+            conversations.embed(db, message, [0.123] * 384)
+    finally:
+        db.execute_sql("RESET search_path")
+    said = "".join(traceback.format_exception_only(refused.value.__cause__ or refused.value))
+    assert "0.123" not in said
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, psycopg2.OperationalError])
