@@ -107,6 +107,8 @@ def _lists(number: int) -> str:
 
 
 def _why(done: Report) -> str:
+    if done.alike > 1:
+        return f"{done.alike} of them serve the same order, drop all but one"
     few = done.rows <= DEPTHS[0] or done.lists == 1
     return (
         "there are too few embeddings"

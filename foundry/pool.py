@@ -20,14 +20,12 @@ from typing import Any
 
 import peewee
 import psycopg2
-from playhouse.pool import (
-    PoolConnection,
-    PooledPostgresqlDatabase,
-)
+from playhouse.pool import PoolConnection
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 
 from foundry import explain
 from foundry.errors import ConnectionFailed, PoolExhausted
+from foundry.transactions import Transactional
 from foundry.url import Target
 
 # Firewalls and address translators forget idle connections without a word to either end,
@@ -148,15 +146,7 @@ class _Turns:
     notify_all = notify
 
 
-class _Savepoint(peewee._savepoint):
-    """Peewee's; of a session that has ended there is nothing to undo."""
-
-    def rollback(self, begin: bool = True) -> None:
-        if not self.db._has_ended():
-            super().rollback(begin)
-
-
-class Database(PooledPostgresqlDatabase):  # type: ignore[misc]
+class Database(Transactional):
     """Peewee's pooled PostgreSQL database for one `target`, a connection per thread.
 
     At most `pool_size` + `max_overflow` connections are out at once and at most `pool_size`
@@ -205,21 +195,6 @@ class Database(PooledPostgresqlDatabase):  # type: ignore[misc]
             self._set_server_version(conn)
         self._initialize_connection(conn)
         return True
-
-    def rollback(self) -> None:
-        """Undoes the transaction of this thread; one whose session has ended is undone already.
-
-        So what ended it is what is raised out of `with db.atomic()`.
-        """
-        if not self._has_ended():
-            super().rollback()
-
-    def savepoint(self, sid: str | None = None) -> _Savepoint:
-        """A savepoint, as a context manager."""
-        return _Savepoint(self, sid)
-
-    def _has_ended(self) -> bool:
-        return not self.is_closed() and bool(self._state.conn.closed)
 
     def _has_room(self) -> bool:
         taken = len(self._in_use) + self._opening

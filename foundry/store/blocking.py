@@ -16,10 +16,10 @@ from psycopg2.extensions import QuotedString, connection, cursor, register_adapt
 from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
-from foundry.errors import ConnectionFailed, FoundryError
+from foundry.errors import ConnectionFailed, FoundryError, StoreError
 from foundry.masking import primary
 from foundry.store import copying
-from foundry.store.failing import failure, unreadable
+from foundry.store.failing import UNREADABLE, failure, unreadable
 from foundry.store.operations import (
     HAS_ROW_SECURITY,
     Atomic,
@@ -86,7 +86,9 @@ def _run(database: Database, steps: Steps[T], operation: Operation) -> T:
                 try:
                     answer = _answer(database, cursor, operation)
                 except psycopg2.Error as error:
-                    refused: Exception = _failure(error)
+                    # That of an Atomic is one of the caller's own iterable.
+                    own = isinstance(operation, Atomic)
+                    refused: Exception = error if own else _failure(error)
                 except Exception as error:
                     refused = unreadable(operation, error)
                 else:
@@ -292,13 +294,20 @@ def _read(cursor: cursor, read: Read) -> list[tuple[Any, ...]]:
 
 
 def _failure(error: psycopg2.Error) -> FoundryError:
-    return failure(
+    if isinstance(error, psycopg2.DataError) and error.pgcode is None:
+        # The driver's own word, for an answer that it cannot read.
+        return StoreError(f"{UNREADABLE}, or in a DateStyle of the session's that is not ISO")
+    refused = failure(
         error,
         sqlstate=error.pgcode,
         name=type(error).__name__,
         message=primary(error),
         constraint=error.diag.constraint_name,
     )
+    if error.diag.statement_position is not None:
+        # libpq shows the line of the statement, in which the values are.
+        refused.__cause__ = None
+    return refused
 
 
 def _literal(vector: Packed) -> QuotedString:

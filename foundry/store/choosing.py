@@ -29,6 +29,9 @@ class Facts(NamedTuple):
     """The file of the table."""
     rows: float
     """How many messages there are, as PostgreSQL's planner estimates it."""
+    oid: int | None = None
+    file: int | None = None
+    """The index's own oid and file: it may be another one by now."""
     share: float = 1.0
     """Of the messages, what the filter leaves."""
     left: float | None = None

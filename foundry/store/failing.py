@@ -6,6 +6,8 @@ from foundry.errors import ConnectionFailed, FoundryError, StoreError
 from foundry.masking import HIDDEN
 from foundry.store.operations import Atomic, Operation
 
+UNREADABLE = "a stored value is none of Python's, such as a time before year 1 or after year 9999"
+
 _ADVICE = {
     "42P01": ': run "python -m foundry.migrate up"',
     "42703": ': run "python -m foundry.migrate up", which adds embeddings where pgvector is',
@@ -51,6 +53,4 @@ def unreadable(operation: Operation, error: Exception) -> Exception:
         return error
     if not isinstance(error, (ValueError, OverflowError)):
         return error
-    return StoreError(
-        "a stored value is none of Python's, such as a time before year 1 or after year 9999"
-    )
+    return StoreError(UNREADABLE)

@@ -144,7 +144,7 @@ def _found(
         way = choose(facts, deep, filtered=bool(kept.names), indexed=kept.indexed)
         if way is not None:
             by_index = statements.narrow if way.narrow else statements.index
-            rows = yield from aside(way, by_index, (*args, way.depth))
+            rows = yield from aside(facts, way, by_index, (*args, way.depth))
             if rows and rows[0][0] == deep:
                 return [row[1:] for row in rows]
     return [row[1:] for row in (yield Query(statements.exact, args))]

@@ -75,6 +75,8 @@ class Report:
     lists: int | None = None
     trained: bool = False
     """True when the index was built anew, with `lists`."""
+    alike: int = 1
+    """How many indexes serve the same order; more than one are not used."""
     removed: tuple[str, ...] = ()
     """Half-made indexes of a run that was killed."""
     aim: float = 0.0
@@ -98,6 +100,8 @@ class _Index:
     lists: int
     comment: str | None
     table: int | None
+    alike: int
+    """How many serve the same order: the planner takes which it likes."""
 
     @property
     def known(self) -> Tuning | None:
@@ -233,6 +237,7 @@ class _Work:
             lists_before=before if kept is not None else None,
             lists=kept,
             trained=trained,
+            alike=index.alike,
             removed=removed,
             aim=self.recall,
             effort=found.effort,
@@ -240,6 +245,8 @@ class _Work:
         )
 
     def _measured(self, index: _Index, rows: int) -> recalls.Found:
+        if index.alike > 1:
+            return recalls.Found(effort={}, recall={})
         return recalls.measured(
             self.cursor,
             index.method,
@@ -262,8 +269,8 @@ class _Work:
     def _index(self) -> _Index | None:
         self.cursor.execute(INDEX)
         row = self.cursor.fetchone()
-        names = ("namespace", "name", "method", "narrow", "lists", "comment", "table")
-        return None if row is None else _Index(**dict(zip(names, row, strict=True)))
+        names = ("namespace", "name", "method", "narrow", "lists", "comment", "table", "alike")
+        return None if row is None else _Index(**dict(zip(names, row, strict=False)))
 
     def _train(self, index: _Index, rows: int, lists: int) -> None:
         """Build the index anew with other lists.

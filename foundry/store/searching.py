@@ -42,7 +42,9 @@ INDEX = """
                      FROM pg_catalog.pg_options_to_table(x.reloptions)
                      WHERE option_name = 'lists'), 100) AS lists,
            pg_catalog.obj_description(x.oid, 'pg_class') AS comment,
-           pg_catalog.pg_relation_filenode(n.indrelid)::bigint AS of_table
+           pg_catalog.pg_relation_filenode(n.indrelid)::bigint AS of_table,
+           count(*) OVER (PARTITION BY o.opcname) AS alike,
+           x.oid::bigint AS id, pg_catalog.pg_relation_filenode(x.oid)::bigint AS file
     FROM pg_catalog.pg_index AS n
     JOIN pg_catalog.pg_class AS x ON x.oid = n.indexrelid
     JOIN pg_catalog.pg_namespace AS s ON s.oid = x.relnamespace
@@ -53,24 +55,29 @@ INDEX = """
       AND n.indpred IS NULL
     ORDER BY a.amname, o.opcname DESC, x.relname LIMIT 1
 """
-# That index, and the planner's own estimate of the rows.
+# That index, and the planner's own estimate of the rows. Of two that serve the same order the
+# planner takes the one that it thinks cheaper, which need not be the one that was measured.
 _FACTS = Statement(
     f"""
     SELECT i.amname, coalesce(i.narrow, false), coalesce(i.lists, 100), i.comment, i.of_table,
            CASE WHEN t.relpages > 0 AND t.reltuples >= 0
-                THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END
+                THEN t.reltuples::float8 / t.relpages * t.blocks ELSE 5.0 * t.blocks END,
+           i.id, i.file
     FROM (SELECT c.reltuples, c.relpages, pg_catalog.pg_relation_size(c.oid)
                  / pg_catalog.current_setting('block_size')::bigint AS blocks
           FROM pg_catalog.pg_class AS c WHERE c.oid = 'messages'::pg_catalog.regclass) AS t
-    LEFT JOIN ({INDEX}) AS i ON true
+    LEFT JOIN ({INDEX}) AS i ON i.alike = 1
     """
 )
 # What is set is for this one statement: a plan that sorts is cheaper to the planner's mind where
 # it is not. And what a plan without sorting is taken to cost would have it compiled.
 # Row-level security is a filter that nobody here knows; by role, which any call may have changed.
+# And the facts may be a second old, and of the tables of another search_path.
 _SET = Statement(
     "SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true),"
     " set_config($1, $2, true), row_security_active('messages')"
+    " OR pg_relation_filenode('messages') IS DISTINCT FROM $3::oid"
+    " OR pg_relation_filenode($4::oid) IS DISTINCT FROM $5::oid"
 )
 _NARROW = f"halfvec({DIMENSIONS})"
 
@@ -187,7 +194,7 @@ def near(
     way = choose(facts, most, filtered=bool(kept.names), indexed=kept.indexed)
     while way is not None:
         by_index = statements.narrow if way.narrow else statements.index
-        rows = yield from aside(way, by_index, (*args, way.depth))
+        rows = yield from aside(facts, way, by_index, (*args, way.depth))
         if len(rows) == most:
             return rows_of(NearRow, rows)
         way = deeper(facts, way, most, len(rows), kept)
@@ -230,25 +237,29 @@ class _Answer(Exception):
 
 
 def aside(
-    way: ByIndex, statement: Statement, args: tuple[Any, ...]
+    facts: Facts, way: ByIndex, statement: Statement, args: tuple[Any, ...]
 ) -> Steps[list[tuple[Any, ...]]]:
     """Run a SELECT with the settings of a way, and leave no trace of them.
 
-    It finds nothing where row-level security hides some messages.
+    It finds nothing where row-level security hides some messages, or the index is not that of
+    the facts any more.
 
     When a savepoint is released what was set in it stays set for the caller's transaction; when
     it is rolled back it is not.
     """
     try:
-        yield Atomic(_set_apart(way, statement, args))
+        yield Atomic(_set_apart(facts, way, statement, args))
     except _Answer as answer:
         return answer.rows
     raise AssertionError("a transaction without an answer")
 
 
-def _set_apart(way: ByIndex, statement: Statement, args: tuple[Any, ...]) -> Steps[None]:
-    (*_, hidden) = (yield Query(_SET, (way.setting, str(way.effort))))[0]
-    raise _Answer([] if hidden else (yield Query(statement, args)))
+def _set_apart(
+    facts: Facts, way: ByIndex, statement: Statement, args: tuple[Any, ...]
+) -> Steps[None]:
+    known = (facts.table, facts.oid, facts.file)
+    (*_, other) = (yield Query(_SET, (way.setting, str(way.effort), *known)))[0]
+    raise _Answer([] if other else (yield Query(statement, args)))
 
 
 _TINY, _HUGE = 1e-12, 1e12

@@ -66,6 +66,8 @@ def _whole(size: int) -> struct.Struct:
 def _of_sequence(
     value: list[Any] | tuple[Any, ...] | array[Any], path: str, dimensions: int | None
 ) -> Packed:
+    # What another thread does to a list must not come between the looks at it.
+    value = tuple(value)
     size = len(value)
     _check_size(size, path, dimensions)
     # A boolean packs, and so does whatever has __float__.
@@ -190,8 +192,9 @@ def _of_array(numpy: Any, value: Any, path: str, dimensions: int | None) -> Pack
     if value.dtype.itemsize == 4 and value.dtype.kind == "f":
         data = value.astype(_dtypes(numpy)[0]).tobytes()
         if not _finite(data):
-            _check_each(value.tolist(), path)
+            _check_each(layout(size).unpack(data), path)
         return Packed(_head(size) + data)
+    value = numpy.array(value)
     with numpy.errstate(over="ignore", under="ignore"):
         narrow = value.astype("f4")
     if not (numpy.isfinite(narrow).all() and ((narrow != 0) == (value != 0)).all()):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -614,6 +614,31 @@ def test_what_is_known_of_the_index_may_be_a_second_old(url: str) -> None:
         assert 12345.0 != await rows()
 
     run(url, test, pool_size=1)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_error_of_ones_own_leaves_a_transaction_whose_session_has_ended(
+    url: str, shared: Database, depth: int
+) -> None:
+    """Not what asyncpg says of a rollback that nobody needs."""
+
+    async def work(db: aio.Database, session: UUID) -> None:
+        async with AsyncExitStack() as blocks:
+            for _ in range(depth):
+                await blocks.enter_async_context(db.atomic())
+            await conversations.append(db, session, "user", "x")
+            with shared.connection_context():
+                pid = (await db.aconnect()).conn.get_server_pid()
+                shared.execute_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            raise LookupError
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await db.aclose()
+        with pytest.raises(LookupError):
+            await work(db, session)
+        assert 0 == (await conversations.counts(db, session)).total
+
+    run(url, test)
 
 
 def test_a_session_that_was_ended_is_one_error(url: str, shared: Database) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import threading
+import traceback
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -279,6 +280,37 @@ def test_a_time_that_python_has_not_is_said(
     with pytest.raises(StoreError, match=r"^a stored value is none of Python's"):
         conversations.page(db, session, embeddings=embeddings)
     assert 1 == conversations.counts(db, session).total
+
+
+@pytest.mark.usefixtures("vectors_there")
+def test_a_statement_that_the_server_does_not_understand_is_not_shown(
+    db: Database, session: UUID
+) -> None:
+    """Not in the traceback either: its values are in it."""
+    message = conversations.append(db, session, "user", "x")
+    db.execute_sql("SET search_path = pg_catalog")
+    try:
+        with pytest.raises(StoreError, match='relation "messages" does not exist') as refused:
+            conversations.embed(db, message, [0.123] * 384)
+    finally:
+        db.execute_sql("RESET search_path")
+    said = "".join(traceback.format_exception_only(refused.value.__cause__ or refused.value))
+    assert "0.123" not in said
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, psycopg2.OperationalError])
+def test_an_error_of_the_iterable_is_no_error_of_the_connection(
+    db: Database, session: UUID, error: type[Exception]
+) -> None:
+    """It may read a file, or another database."""
+
+    def messages() -> Iterator[tuple[str, str]]:
+        yield "user", "x"
+        raise error("one's own")
+
+    with pytest.raises(error, match=r"^one's own$"):
+        conversations.append_many(db, session, messages())
+    assert 0 == conversations.counts(db, session).total
 
 
 @pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
@@ -596,6 +628,69 @@ def test_a_lost_connection_is_what_leaves_a_transaction(
         assert 0 == conversations.counts(pool, session).total
     finally:
         pool.close_all()
+
+
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("mine", [LookupError, KeyboardInterrupt])
+def test_an_error_of_ones_own_leaves_a_transaction_whose_connection_is_lost(
+    shared: Database, session: UUID, depth: int, mine: type[BaseException]
+) -> None:
+    """Also where it is the end of the transaction that finds the connection lost."""
+    pool = Database(shared.target, pool_size=1)
+
+    def work() -> None:
+        with pool.connection_context(), ExitStack() as blocks:
+            for _ in range(depth):
+                blocks.enter_context(pool.atomic())
+            conversations.append(pool, session, "user", "x")
+            pid = pool.connection().info.backend_pid
+            with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            raise mine
+
+    try:
+        with pytest.raises(mine):
+            work()
+        assert 0 == conversations.counts(pool, session).total
+    finally:
+        pool.close_all()
+
+
+def test_a_transaction_that_the_server_undoes_is_an_error(
+    db: Database, session: UUID, user: UUID
+) -> None:
+    """It answers a COMMIT after a statement that failed by ROLLBACK, and no error."""
+
+    def work() -> None:
+        with db.atomic():
+            conversations.append(db, session, "user", "x")
+            with suppress(MissingRow):
+                conversations.append(db, user, "user", "y")
+
+    with pytest.raises(StoreError, match=r"^nothing of the transaction is stored") as refused:
+        work()
+    assert "25P02" == refused.value.sqlstate
+    assert 0 == conversations.counts(db, session).total
+    with db.atomic():
+        conversations.append(db, session, "user", "x")
+        with pytest.raises(MissingRow), db.atomic():
+            conversations.append(db, user, "user", "y")
+    assert 1 == conversations.counts(db, session).total
+
+
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+def test_a_date_style_that_the_driver_does_not_read_is_said(db: Database, session: UUID) -> None:
+    """It is no lost connection."""
+    conversations.append(db, session, "user", "x", ts=datetime(2026, 11, 22, tzinfo=timezone.utc))
+    db.execute_sql("SET datestyle = 'SQL, DMY'")
+    try:
+        with pytest.raises(StoreError, match=r"DateStyle of the session's that is not ISO$"):
+            conversations.page(db, session)
+    finally:
+        db.execute_sql("RESET datestyle")
+        db.execute_sql("SET datestyle = 'ISO'")
+    assert 1 == len(conversations.page(db, session))
 
 
 def test_a_statement_that_took_too_long_is_not_a_lost_connection(

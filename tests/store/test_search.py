@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from support import crowd
 from support.crowd import BEGIN, FAR, FEW, NEAR, ROLES, Said, embedding, nearest, told
 from support.server import Server
+from support.sessions import ran, session
 from support.transports import Looped, search
 
 from foundry.database import Database, connect
 from foundry.errors import InvalidValue, StoreError
+from foundry.maintaining import lines
 from foundry.schema import Message
 from foundry.schema.base import has_column
 from foundry.store import blocking, choosing, fusing, maintenance, recent, searching, vectors
@@ -393,7 +395,7 @@ def test_a_message_of_any_length_can_be_searched(exact: Place) -> None:
 
 
 TUNED = Tuning(recall=0.99, rows=100_000, table=7, lists=100, effort={10: 10, 100: 20})
-FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 7, 100_000.0, 0.5)
+FACTS = Facts("ivfflat", False, 100, commented(None, TUNED), 7, 100_000.0, share=0.5)
 
 
 def chosen(facts: Facts, *, filtered: bool = True, indexed: bool = True) -> ByIndex | None:
@@ -480,7 +482,7 @@ def test_the_index_is_used_however_much_it_is_asked_for(large: Place) -> None:
     statement = searching._statements(("role",)).index
     args = (vectors.vector(QUERY, "query"), 10, "user", ROWS // 2)
     with database.atomic() as transaction:
-        database.execute_sql(searching._SET.pyformat, ("ivfflat.probes", "12"))
+        database.execute_sql(searching._SET.pyformat, ("ivfflat.probes", "12", *[None] * 3))
         plan = database.execute_sql(
             "EXPLAIN " + statement.pyformat, statement.arranged(args)
         ).fetchall()
@@ -508,6 +510,48 @@ def test_what_else_the_comment_of_an_index_says_is_kept() -> None:
     assert other == parsed(twice)
     assert "of the vectors" == twice.partition("\n")[0]
     assert 1 == twice.count("foundry search")
+
+
+_OTHER = (
+    "CREATE INDEX other_index ON messages USING ivfflat (embedding vector_cosine_ops)"
+    " WITH (lists = 40)"
+)
+
+
+def test_an_index_that_took_the_place_of_another_is_not_used(
+    own: Place, ways: list[ByIndex | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even by a connection that heard of the other one a moment ago."""
+    search.near(own.database, QUERY)
+    assert ways.pop() is not None
+    monkeypatch.setattr(recent, "SECONDS", 3600)
+    search.near(own.database, QUERY)
+    with session(own.database.target) as other:
+        for statement in ("BEGIN", f"DROP INDEX {_INDEX}", _OTHER, "COMMIT"):
+            ran(other, statement)
+    asked: list[Statement] = []
+    queried = blocking._queried
+
+    def noted(cursor: Any, query: Query) -> list[tuple[Any, ...]]:
+        asked.append(query.statement)
+        return queried(cursor, query)
+
+    monkeypatch.setattr(blocking, "_queried", noted)
+    assert 10 == len(search.near(own.database, QUERY))
+    assert ways.pop() is not None
+    assert searching._statements(()).exact is asked[-1]
+    assert searching._statements(()).index not in asked
+
+
+def test_of_two_indexes_none_is_used(own: Place, ways: list[ByIndex | None]) -> None:
+    """Which of them a search would get is the planner's choice, and one is not measured."""
+    with session(own.database.target) as other:
+        ran(other, _OTHER)
+    search.near(own.database, QUERY)
+    assert [None] == ways
+    done = maintenance.maintain(own.database)
+    assert (2, {}) == (done.alike, done.effort)
+    assert "2 of them serve the same order, drop all but one" in lines(done)[-2]
 
 
 @pytest.mark.parametrize("large", ["psycopg2"], indirect=True)

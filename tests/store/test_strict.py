@@ -275,3 +275,16 @@ def test_numbers_that_jsonb_would_change_are_written_out(value: Any, text: str |
     sent = strict.payload(value, "v")
     assert text is None or text == sent
     assert repr(value) == repr(loaded(sent))
+
+
+class _Changing(list[float]):
+    """As another thread leaves one: longer than what is found in it."""
+
+    def __len__(self) -> int:
+        return 384
+
+
+def test_a_list_that_is_changed_meanwhile_is_looked_at_once() -> None:
+    """What was found in it is what counts."""
+    with pytest.raises(InvalidValue, match=r"^v: 3 numbers, not 384$"):
+        strict.vector(_Changing([1.0] * 3), "v", dimensions=384)

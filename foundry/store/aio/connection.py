@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
-from asyncpg import Connection as Session
+import asyncpg
 from playhouse.pwasyncio import AsyncPostgresqlConnection
 
 from foundry.store import strict
@@ -26,6 +26,17 @@ WHERE t.typname = 'vector' AND e.extname = 'vector'
 """
 
 
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg's, that remembers what the server answered last to a statement without arguments."""
+
+    answered = ""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run a statement; returns the server's word for what it did."""
+        self.answered = await super().execute(query, *args, timeout=timeout)
+        return self.answered
+
+
 class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
     """A session with the codecs of the store: JSON as Python values, vectors as float32.
 
@@ -33,9 +44,9 @@ class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
     always read.
     """
 
-    conn: Session[Any]
+    conn: Session
 
-    def __init__(self, session: Session[Any]) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.born = self.idle_since = time.monotonic()
         self.copied: dict[str, bool] = {}
@@ -86,7 +97,7 @@ class Connection(AsyncPostgresqlConnection):  # type: ignore[misc]
             self._for_peewee = False
 
     @asynccontextmanager
-    async def for_others(self) -> AsyncIterator[Session[Any]]:
+    async def for_others(self) -> AsyncIterator[Session]:
         """The session for statements that nobody here knows: they may leave settings behind."""
         # Peewee's lock: one statement at a time is on its way.
         await self._acquire_lock()

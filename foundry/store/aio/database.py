@@ -15,9 +15,10 @@ from foundry.database import Target, proxy, resolve
 from foundry.errors import ConnectionFailed
 from foundry.schema import Message
 from foundry.schema.base import look_once
-from foundry.store.aio.connection import Connection
+from foundry.store.aio.connection import Connection, Session
 from foundry.store.aio.pool import Pool
 from foundry.store.aio.reaching import arguments, reached
+from foundry.transactions import undone
 
 logger = logging.getLogger("foundry")
 
@@ -56,13 +57,22 @@ class Atomic(AsyncPgAtomic):  # type: ignore[misc]
             with suppress(Exception):
                 await self._undo(outermost=outermost)
             raise
+        if outermost and self.db._state.conn.conn.answered == "ROLLBACK":
+            self.db._clear_commit_callbacks()
+            raise undone()
         if outermost and self.db._state.commit_callbacks:
             await self.db.run(self.db._run_commit_callbacks)
 
     async def _undo(self, *, outermost: bool) -> None:
         if outermost:
             self.db._clear_commit_callbacks()
-        await self.arollback(False)
+        try:
+            await self.arollback(False)
+        except Exception:
+            # A session that has ended has undone it, and what ended it is raised, or what is
+            # on its way already.
+            if not self.db._state.conn.conn.is_closed():
+                raise
 
     def _give_back(self) -> None:
         if self._took and not self.db.is_closed():
@@ -130,6 +140,7 @@ class Database(AsyncPostgresqlDatabase):  # type: ignore[misc]
             self.target,
             asyncpg.connect(
                 **wanted,
+                connection_class=Session,
                 server_settings={**settings, "TimeZone": "UTC"},
                 statement_cache_size=self.statement_cache_size,
             ),

@@ -101,9 +101,11 @@ async def _run(
             try:
                 answer = await _answer(database, connection, operation)
             except REFUSED as error:
-                if isinstance(error, asyncpg.InternalClientError):
+                # That of an Atomic is one of the caller's own iterable: a file, another database.
+                own = isinstance(operation, Atomic)
+                if isinstance(error, asyncpg.InternalClientError) and not own:
                     connection.conn.terminate()
-                refused: Exception = failed(error)
+                refused: Exception = error if own else failed(error)
             except Exception as error:
                 refused = unreadable(operation, error)
             else:
