@@ -216,6 +216,40 @@ def test_how_much_a_filter_leaves_is_known_about(large: Place) -> None:
     for some, wanted in cases:
         facts = blocking.run(large.database, searching.looked(where("near", **{**none, **some})))
         assert pytest.approx(wanted, rel=0.15) == facts.share, some
+        of_user = pytest.approx(ROWS / 2, rel=0.15) if "user" in some else None
+        assert of_user == facts.left, some
+
+
+@pytest.mark.parametrize("exact", ["psycopg2"], indirect=True)
+@pytest.mark.parametrize("given", [{"role": "user"}, {"user": NEAR}], ids=str)
+def test_what_has_no_embedding_makes_no_filter_leave_less(
+    exact: Place, given: dict[str, Any]
+) -> None:
+    """The index has none of it either: the same share of what it gives is kept."""
+    kept = where("near", **{**dict.fromkeys(("session", "role", "since", "until", "user")), **given})
+    before = blocking.run(exact.database, searching.looked(kept)).share
+    with exact.database.atomic() as transaction:
+        exact.database.execute_sql("UPDATE messages SET embedding = NULL WHERE mod(id, 10) > 0")
+        exact.database.execute_sql("ANALYZE messages")
+        after = blocking.run(exact.database, searching.looked(kept)).share
+        transaction.rollback()
+    assert pytest.approx(before, rel=0.15) == after
+
+
+@pytest.mark.parametrize("exact", ["psycopg2"], indirect=True)
+def test_a_user_of_a_long_session_may_have_half_of_all_messages(exact: Place) -> None:
+    """The session is not counted to its end, and the index is asked first."""
+    kept = where("near", user=NEAR, session=None, role=None, since=None, until=None)
+    with exact.database.atomic() as transaction:
+        exact.database.execute_sql(
+            "INSERT INTO messages (session_id, role, content)"
+            " SELECT s.id, 'user', 'x' FROM generate_series(0, %s),"
+            " (SELECT id FROM sessions WHERE user_id = %s LIMIT 1) AS s",
+            (searching.FEW, NEAR),
+        )
+        facts = blocking.run(exact.database, searching.looked(kept))
+        transaction.rollback()
+    assert (0.5, None) == (facts.share, facts.left)
 
 
 def test_few_messages_of_a_session_or_user_are_found_by_one_statement(
