@@ -49,9 +49,9 @@ class Transactional(PooledPostgresqlDatabase):  # type: ignore[misc]
         if self.execute_sql("COMMIT").statusmessage == "ROLLBACK":
             raise undone()
 
-    def savepoint(self, sid: str | None = None) -> _Savepoint:
+    def savepoint(self) -> _Savepoint:
         """A savepoint, as a context manager."""
-        return _Savepoint(self, sid)
+        return _Savepoint(self)
 
     @contextmanager
     def _undoing(self) -> Iterator[None]:

@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg2
 import pytest
 
+import foundry.pool
 from foundry.database import Database, resolve
 from foundry.errors import PoolExhausted
 
@@ -276,6 +278,52 @@ def test_a_waiting_thread_is_served_when_all_are_closed(pool: Open) -> None:
         db.close_all()
         assert waiting.result(10)
         other.submit(db.close).result()
+
+
+def test_who_waits_is_served_when_a_dead_connection_is_found(
+    pool: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place of a connection that is dropped is the next one's in line."""
+    db = pool(pool_size=1, max_overflow=0, pool_timeout=3)
+    with db.connection_context():
+        pass
+    with ThreadPoolExecutor(1) as other:
+        waiting: list[Future[int]] = []
+
+        def dead(*_: object) -> bool:
+            monkeypatch.undo()
+            waiting.append(other.submit(backend_of_its_own, db))
+            while not len(db._pool_available):
+                pass
+            return False
+
+        monkeypatch.setattr(foundry.pool, "_is_alive", dead)
+        with db.connection_context():
+            assert waiting[0].result(10) == backend(db)
+
+
+def backend_of_its_own(db: Database) -> int:
+    with db.connection_context():
+        return backend(db)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_may_leave_the_blocks_it_is_in(pool: Open) -> None:
+    """They end as they do in the parent, without a connection to give back."""
+    db = pool()
+    with ExitStack() as blocks:
+        blocks.enter_context(db.connection_context())
+        mine = backend(db)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                blocks.close()
+                status = 0 if db.is_closed() else 2
+            finally:
+                os._exit(status)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert mine == backend(db)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
