@@ -289,6 +289,37 @@ def test_what_waits_for_a_commit_that_does_not_come_is_forgotten(url: str) -> No
     run(url, test)
 
 
+def test_what_waits_for_a_commit_that_is_refused_is_forgotten(url: str) -> None:
+    """As where the block fails."""
+    said: list[str] = []
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        async with db:
+            await DB(db).execute("CREATE TEMPORARY TABLE late (id int UNIQUE DEFERRABLE)")
+            with pytest.raises(peewee.IntegrityError):
+                async with db.atomic():
+                    db.after_commit(lambda: said.append("undone"))
+                    await DB(db).execute("SET CONSTRAINTS ALL DEFERRED")
+                    await DB(db).executemany("INSERT INTO late VALUES ($1)", [(1,), (1,)])
+            async with db.atomic():
+                await conversations.append(db, session, "user", "x")
+        assert [] == said
+
+    run(url, test)
+
+
+def test_a_transaction_that_does_not_begin_gives_its_connection_back(url: str) -> None:
+    """The task may go on for hours."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await db.aclose()
+        with pytest.raises(ValueError, match="isolation"):
+            await db.atomic(isolation="no such").__aenter__()
+        assert db.is_closed()
+
+    run(url, test)
+
+
 def test_a_commit_that_is_refused_is_one_error(url: str) -> None:
     """A constraint that is checked at the end is one, and nothing stays open."""
 
@@ -964,6 +995,52 @@ def test_a_transaction_whose_connection_ended_goes_on_in_none_in_its_place(
 
     with shared.connection_context():
         run(url, test)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_lost_connection_is_what_leaves_a_transaction(
+    url: str, shared: Database, depth: int
+) -> None:
+    """Not the driver's word for what can no more be rolled back."""
+
+    async def work(db: aio.Database, session: UUID) -> None:
+        async with AsyncExitStack() as blocks:
+            for _ in range(depth):
+                await blocks.enter_async_context(db.atomic())
+            await conversations.append(db, session, "user", "x")
+            pid = await DB(db).fetchval("SELECT pg_backend_pid()")
+            shared.execute_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            await conversations.append(db, session, "user", "y")
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        await db.aclose()
+        with pytest.raises(ConnectionFailed, match="whether it was done is not known"):
+            await work(db, session)
+        assert 0 == (await conversations.counts(db, session)).total
+
+    with shared.connection_context():
+        run(url, test)
+
+
+def test_an_old_connection_is_not_handed_out_again(url: str) -> None:
+    """Whether it has become old in use or idle; a young one is."""
+
+    async def test(db: aio.Database, session: UUID) -> None:
+        pid = "SELECT pg_backend_pid()"
+        own = DB(db)
+        await db.aclose()
+        await whole(db)
+        for seconds, same in ((0.0, True), (0.6, False)):
+            before = await own.fetchval(pid)
+            await whole(db)
+            await asyncio.sleep(seconds)
+            assert same is (before == await own.fetchval(pid))
+            await whole(db)
+        async with db.atomic():
+            await asyncio.sleep(0.6)
+        assert 0 == db.pool.idle
+
+    run(url, test, pool_size=1, pool_recycle=0.5)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

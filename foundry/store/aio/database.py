@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +52,18 @@ class Atomic(AsyncPgAtomic):  # type: ignore[misc]
     async def _keep(self, *, outermost: bool) -> None:
         try:
             await self.acommit(False)
-        except Exception:
-            with suppress(Exception):
-                await self._undo(outermost=outermost)
+        except BaseException:
+            # It is over for the server, and asyncpg refuses to say ROLLBACK after it.
+            self._forget(outermost=outermost)
             raise
         if outermost and self.db._state.conn.conn.answered == "ROLLBACK":
-            self.db._clear_commit_callbacks()
+            self._forget(outermost=outermost)
             raise undone()
         if outermost and self.db._state.commit_callbacks:
             await self.db.run(self.db._run_commit_callbacks)
 
     async def _undo(self, *, outermost: bool) -> None:
-        if outermost:
-            self.db._clear_commit_callbacks()
+        self._forget(outermost=outermost)
         try:
             await self.arollback(False)
         except Exception:
@@ -74,8 +72,12 @@ class Atomic(AsyncPgAtomic):  # type: ignore[misc]
             if not self.db._state.conn.conn.is_closed():
                 raise
 
+    def _forget(self, *, outermost: bool) -> None:
+        if outermost:
+            self.db._clear_commit_callbacks()
+
     def _give_back(self) -> None:
-        if self._took and not self.db.is_closed():
+        if self._took:
             self.db.give_back()
 
 

@@ -20,7 +20,7 @@ import peewee
 import psycopg2.errors
 from playhouse.pwasyncio import AsyncPostgresqlDatabase, await_, greenlet_spawn
 
-from foundry.errors import ConnectionFailed, FoundryError, InvalidValue
+from foundry.errors import FoundryError, InvalidValue
 from foundry.masking import shown
 from foundry.store import copying
 from foundry.store.aio.connection import Connection
@@ -214,7 +214,7 @@ async def atomic(database: AsyncPostgresqlDatabase) -> AsyncIterator[None]:
         yield
     except BaseException as error:
         # Where the connection is gone there is nothing to roll back.
-        with suppress(peewee.PeeweeException, ConnectionFailed, *REFUSED):
+        with suppress(peewee.PeeweeException, *REFUSED):
             await transaction.__aexit__(type(error), error, error.__traceback__)
         raise
     await _apart(transaction.__aexit__(None, None, None))
