@@ -12,7 +12,13 @@ from weakref import WeakKeyDictionary
 import peewee
 import psycopg2
 import psycopg2.errors
-from psycopg2.extensions import QuotedString, connection, cursor, register_adapter
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    QuotedString,
+    connection,
+    cursor,
+    register_adapter,
+)
 from psycopg2.extras import execute_values, register_uuid
 
 from foundry.database import Database
@@ -254,8 +260,12 @@ def _known(cursor: cursor) -> _Known:
 
 
 def _numbered(cursor: cursor, numbered: Numbered) -> int:
-    target, sequence, row = numbered
-    number = _known(cursor).number(cursor, sequence)
+    target, sequence, row, timed = numbered
+    if timed and cursor.connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+        number = _known(cursor).number(cursor, sequence)
+    else:
+        # Of rows of one time the numbers tell which came first.
+        ((number,),) = _queried(cursor, Query(_RESERVE, (sequence, 1)))
     _inserted(cursor, Insert(target, ((number, *row),)))
     return number
 

@@ -120,7 +120,7 @@ def append(
         if embedding is not None:
             vector = strict.vector(embedding, "message.embedding", dimensions=DIMENSIONS)
             target = _ONE_AT if when else _ONE
-            id: int = yield Numbered(target, _IDS, (which, *said, vector, *when))
+            id: int = yield Numbered(target, _IDS, (which, *said, vector, *when), not when)
             return id
         rows = yield Query(_APPEND_AT if when else _APPEND, (str(which), *said, *when))
     except StoreError as error:

@@ -84,6 +84,8 @@ class Numbered(NamedTuple):
     target: Target
     sequence: str
     row: tuple[Any, ...]
+    timed: bool
+    """True where the server gives the row a time, which tells its place outside a transaction."""
 
 
 class Read(NamedTuple):

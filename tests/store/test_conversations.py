@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 import traceback
 from array import array
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from foundry.errors import ConnectionFailed, DuplicateRow, InvalidValue, Missing
 from foundry.fixtures.strategies import conversations as conversations_
 from foundry.fixtures.strategies import each_example, jsonb, text
 from foundry.schema import Message
+from foundry.store import blocking
 from foundry.store.conversations import ChainAnalysis, ChainLink, NewMessage
 from foundry.store.payloads import loaded
 from foundry.store.strict import payload
@@ -728,6 +730,39 @@ def test_a_refused_value_takes_no_connection(shared: Database) -> None:
         thread.join()
     shared.close()
     assert [True] == done
+
+
+@pytest.mark.parametrize("at", [None, datetime(2026, 3, 1, tzinfo=timezone.utc)])
+@pytest.mark.usefixtures("vectors_there")
+def test_messages_of_one_time_are_in_the_order_they_came(
+    db: Database, session: UUID, at: datetime | None
+) -> None:
+    """With an embedding or without, one by one or many; of a transaction all are of one time."""
+    said = [str(number) for number in range(24)]
+    with db.atomic() if at is None else nullcontext():
+        for number, content in enumerate(said):
+            vector = [1.0] * 384 if number % 4 < 2 else None
+            if number % 4 == 3:
+                conversations.append_many(db, session, [("tool", content, at)])
+            else:
+                conversations.append(db, session, "user", content, ts=at, embedding=vector)
+    assert said == [one.content for one in conversations.page(db, session)]
+
+
+
+@pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
+@pytest.mark.usefixtures("vectors_there")
+def test_numbers_taken_in_advance_are_forgotten(
+    db: Database, session: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that comes later has a later number than one of another connection."""
+    monkeypatch.setattr(blocking, "_RESERVED_FOR", 0.2)
+    ids = [conversations.append(db, session, "user", "x", embedding=[1.0] * 384) for _ in range(4)]
+    assert sorted(ids) == ids
+    time.sleep(0.3)
+    ((taken,),) = db.execute_sql("SELECT nextval('messages_id_seq')").fetchall()
+    assert taken < conversations.append(db, session, "user", "x", embedding=[1.0] * 384)
+
 
 
 @pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
