@@ -133,10 +133,8 @@ def maintain(
     to find on average of what an exact scan finds. No lock is waited for longer than `wait`
     seconds: then LockTimeout, and a later run goes on.
     """
-    if isinstance(recall, bool) or not 0.5 <= recall <= 1:
-        raise InvalidValue("maintain.recall: not from 0.5 to 1")
-    if isinstance(wait, bool) or not 0 <= wait <= 1_000_000:
-        raise InvalidValue("maintain.wait: not from 0 to 1000000")
+    _check(recall, "maintain.recall", 0.5, 1)
+    _check(wait, "maintain.wait", 0, 1_000_000)
     began = time.monotonic()
     with (
         closing(open_connection(database.target, application_name="foundry maintain")) as session,
@@ -147,6 +145,11 @@ def maintain(
         work.claim()
         done = work.done()
     return replace(done, seconds=round(time.monotonic() - began, 3))
+
+
+def _check(value: object, path: str, low: float, high: float) -> None:
+    if type(value) not in (int, float) or not low <= value <= high:  # type: ignore[operator]
+        raise InvalidValue(f"{path}: not from {low} to {high}")
 
 
 @contextmanager
