@@ -128,11 +128,8 @@ def _bulk_core(p: Peers, n: int) -> None:
 
 
 def _bulk_peewee(p: Peers, n: int) -> None:
-    lists = ({**one, "session": p.session} for one in _dicts(p, n))
-    found = [
-        {k: v for k, v in one.items() if k != "session_id"} | {"embedding": v}
-        for one, v in zip(lists, (LISTS[i % 500] for i in range(n)), strict=True)
-    ]
+    same = {"session": p.session, "role": "user", "content": TEXT}
+    found = [{**same, "embedding": LISTS[i % 500]} for i in range(n)]
     with p.foundry.atomic():
         for at in range(0, n, 500):
             Message.insert_many(found[at : at + 500]).execute()

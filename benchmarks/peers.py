@@ -57,7 +57,10 @@ class Peers:
         """The task that holds the connection of foundry.store.aio."""
         while (asked := await self._calls.get()) is not None:
             call, done = asked
-            done.set_result(await call)
+            try:
+                done.set_result(await call)
+            except Exception as error:
+                done.set_exception(error)
 
     def wait(self, call: Coroutine[Any, Any, Any]) -> Any:
         """The result of a call."""

@@ -278,6 +278,8 @@ def compared(ways: dict[str, Way], given: Filter, sought: Sequence[Any]) -> dict
             found[name] = ways[name](query, given)
             if number:
                 seen[name].seconds.append(time.perf_counter() - began)
+        if not number:
+            continue
         truth = {row[0] for row in found["prefilter"]}
         for name, rows in found.items():
             seen[name].rows.append(len(rows))
