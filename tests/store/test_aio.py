@@ -22,7 +22,7 @@ import pytest
 from support.bouncer import PROGRAM, bouncing
 from support.server import Server
 
-from foundry.database import Database, Target, proxy
+from foundry.database import Database, Target, proxy, resolve
 from foundry.errors import (
     ConnectionFailed,
     DatabaseMissing,
@@ -35,6 +35,7 @@ from foundry.errors import (
 from foundry.schema import Message, User
 from foundry.store import aio, searching
 from foundry.store.aio import DB, conversations, protocols, transport
+from foundry.store.aio.reaching import arguments
 from foundry.store.filters import Where
 
 Test = Callable[[aio.Database, UUID], Awaitable[None]]
@@ -105,6 +106,23 @@ class asyncio_timeout:
 
 
 @pytest.mark.usefixtures("vectors_there")
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u@a,b/x?port=5433&sslmode=require", ["a", "b"], [5433, 5433]),
+        ("postgresql://u@a:1,b:2/x?sslmode=require", ["a", "b"], [1, 2]),
+        ("postgresql://u@a/x?hostaddr=10.0.0.1&sslmode=require", ["10.0.0.1"], None),
+        ("postgresql://u@a/x?hostaddr=10.0.0.1&sslmode=verify-full", ["a"], None),
+    ],
+)
+def test_hosts_and_ports_are_those_of_the_url(
+    url: str, hosts: list[str], ports: list[int] | None
+) -> None:
+    """One port is that of every host; a certificate is compared with the name of one."""
+    found = arguments(resolve(url))
+    assert (hosts, ports) == (found["host"], found.get("port"))
+
+
 def test_200_tasks_share_a_pool_of_20(url: str) -> None:
     """Each has its results, no connection is left in use, and no session does anything."""
 

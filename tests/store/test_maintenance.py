@@ -298,7 +298,31 @@ def test_a_recall_is_what_was_found_of_all(misses: int) -> None:
     assert 0 == recall._recall(short, got, 10)
 
 
-@pytest.mark.parametrize("bad", [{"recall": 0.4}, {"recall": 1.1}, {"wait": -1}, {"recall": True}])
+def test_of_what_a_search_may_miss_a_quarter_is_planned_for(crowd: Database) -> None:
+    """The rest is a margin; one of three lists would do for half of the nearest."""
+    done = maintain(crowd, recall=0.5)
+    assert 3 == done.lists
+    assert all(0.875 <= share <= 1 for share in done.recall.values())
+    assert 1000 in done.recall
+
+
+def test_a_message_that_finds_itself_is_no_merit(crowd: Database) -> None:
+    """Its distance is not among those that are compared."""
+    with crowd.cursor() as cursor:
+        cursor.execute("SELECT embedding::text FROM messages WHERE id = 1")
+        ((text,),) = cursor.fetchall()
+        found = recall._distances(cursor, recall._EXACT, text, 11)
+    assert 10 == len(found)
+    assert min(found) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"recall": 0.4}, {"recall": 1.1}, {"recall": float("nan")}, {"recall": True}),
+        *({"recall": "0.9"}, {"recall": None}, {"wait": -1}, {"wait": "1"}),
+    ],
+)
 def test_a_bad_value_is_refused(crowd: Database, bad: dict[str, Any]) -> None:
     """Before anything is done."""
     with pytest.raises(InvalidValue, match=rf"^maintain\.{next(iter(bad))}: not from"):

@@ -145,6 +145,17 @@ def test_what_is_found_is_what_python_finds(
     assert sorted(found, key=lambda one: (one.distance, one.id)) == list(found)
 
 
+def test_a_message_without_an_embedding_is_not_near(exact: Place) -> None:
+    """However few others there are."""
+    database = exact.database
+    with database.atomic() as transaction:
+        database.execute_sql("UPDATE messages SET embedding = NULL WHERE id = 3")
+        found = search.near(database, QUERY, user=FEW)
+        fused = search.hybrid(database, "nowhere", QUERY, user=FEW)
+        transaction.rollback()
+    assert {1, 2, 4, 5, 6, 7} == {one.id for one in found} == {one.id for one in fused}
+
+
 @SHARED
 @given(data=st.data(), limit=st.integers(1, 50), seed=st.integers(0, 99))
 def test_by_an_index_no_row_is_missing(
