@@ -311,14 +311,17 @@ def test_what_waits_for_a_commit_that_is_refused_is_forgotten(url: str) -> None:
     """As where the block fails."""
     said: list[str] = []
 
+    async def refused(db: aio.Database) -> None:
+        async with db.atomic():
+            db.after_commit(lambda: said.append("undone"))
+            await DB(db).execute("SET CONSTRAINTS ALL DEFERRED")
+            await DB(db).executemany("INSERT INTO late VALUES ($1)", [(1,), (1,)])
+
     async def test(db: aio.Database, session: UUID) -> None:
         async with db:
             await DB(db).execute("CREATE TEMPORARY TABLE late (id int UNIQUE DEFERRABLE)")
             with pytest.raises(peewee.IntegrityError):
-                async with db.atomic():
-                    db.after_commit(lambda: said.append("undone"))
-                    await DB(db).execute("SET CONSTRAINTS ALL DEFERRED")
-                    await DB(db).executemany("INSERT INTO late VALUES ($1)", [(1,), (1,)])
+                await refused(db)
             async with db.atomic():
                 await conversations.append(db, session, "user", "x")
         assert [] == said

@@ -237,7 +237,9 @@ def test_what_has_no_embedding_makes_no_filter_leave_less(
     exact: Place, given: dict[str, Any]
 ) -> None:
     """The index has none of it either: the same share of what it gives is kept."""
-    kept = where("near", **{**dict.fromkeys(("session", "role", "since", "until", "user")), **given})
+    kept = where(
+        "near", **{**dict.fromkeys(("session", "role", "since", "until", "user")), **given}
+    )
     before = blocking.run(exact.database, searching.looked(kept)).share
     with exact.database.atomic() as transaction:
         exact.database.execute_sql("UPDATE messages SET embedding = NULL WHERE mod(id, 10) > 0")
