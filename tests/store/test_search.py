@@ -629,7 +629,9 @@ def test_without_an_embedding_column_it_says_what_to_do(server: Server) -> None:
     try:
         with pool.connection_context():
             pool.execute_sql("ALTER TABLE messages DROP COLUMN IF EXISTS embedding")
-            with pytest.raises(StoreError, match=r'migrate up", which adds embeddings where pgvector is$'):
+            with pytest.raises(
+                StoreError, match=r'migrate up", which adds embeddings where pgvector is$'
+            ):
                 search.near(pool, QUERY, user=NEAR)
     finally:
         pool.close_all()
