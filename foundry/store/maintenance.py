@@ -24,6 +24,7 @@ from foundry.errors import InvalidValue, LockTimeout, StoreError
 from foundry.masking import primary
 from foundry.schema.conversations import DIMENSIONS
 from foundry.store import recall as recalls
+from foundry.store.operations import other_database
 from foundry.store.recall import Told
 from foundry.store.searching import INDEX
 from foundry.store.tuning import Tuning, commented, parsed
@@ -133,6 +134,8 @@ def maintain(
     to find on average of what an exact scan finds. No lock is waited for longer than `wait`
     seconds: then LockTimeout, and a later run goes on.
     """
+    if not isinstance(database, Database):
+        raise other_database(database, "what foundry.connect() returns")
     _check(recall, "maintain.recall", 0.5, 1)
     _check(wait, "maintain.wait", 0, 1_000_000)
     began = time.monotonic()

@@ -329,6 +329,13 @@ def test_a_bad_value_is_refused(crowd: Database, bad: dict[str, Any]) -> None:
         maintain(crowd, **bad)
 
 
+def test_what_is_no_database_of_threads_is_refused() -> None:
+    """As the functions of the store say it."""
+    wrong: Any = "postgresql://localhost/app"
+    with pytest.raises(InvalidValue, match=r"expected what foundry\.connect\(\) returns, got str$"):
+        maintain(wrong)
+
+
 def test_the_command_says_what_it_found(
     crowd: Database, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
