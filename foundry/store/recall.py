@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from foundry.store.searching import EXACTLY, nearest
 from foundry.store.tuning import DEPTHS, EF_MOST
 
-SAMPLE = 40
+SAMPLE = 100
 """Stored embeddings that are searched for."""
 
 Told = Callable[[str, int, int], object]
