@@ -32,7 +32,7 @@ _STEP = 1.35
 _ROUNDING = 1e-9
 
 # IVFFlat misses more of what is unlike all that is stored; HNSW pays for the last misses tenfold.
-_MARGINS = {"ivfflat": 7 / 8, "hnsw": 3 / 4}
+_MARGINS = {"ivfflat": 7 / 8, "hnsw": 1 / 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
