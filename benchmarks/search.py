@@ -122,7 +122,7 @@ def fill(database: Database, rows: int) -> None:
             pending.append((session, ("user", "assistant")[number % 2], said, ts, vector))
             at += 1
         if len(pending) > 5000 or session == sessions[-1][0]:
-            piece = copying.packed(_KINDS, pending)  # type: ignore[arg-type]
+            piece = b"".join(copying.pieces(_KINDS, pending))  # type: ignore[arg-type]
             database.cursor().copy_expert(_COPY, io.BytesIO(piece))
             pending = []
     database.execute_sql("ANALYZE sessions")

@@ -69,13 +69,11 @@ _PACK: dict[Kind, Callable[[Any], bytes]] = {
 }
 
 
-def packed(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """A whole COPY of rows, each with a value or None for every kind."""
-    return b"".join(pieces(kinds, rows))
-
-
 def pieces(kinds: tuple[Kind, ...], rows: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
-    """The same a few rows at a time, each piece made when it is asked for."""
+    """A whole COPY of rows, each with a value or None for every kind.
+
+    Some rows are in a piece, which is made when it is asked for.
+    """
     if len(rows) == 1:
         yield _alone(kinds, rows[0])
         return

@@ -276,7 +276,7 @@ class _Work:
         self.cursor.execute(INDEX)
         row = self.cursor.fetchone()
         names = ("namespace", "name", "method", "narrow", "lists", "comment", "table", "alike")
-        return None if row is None else _Index(**dict(zip(names, row, strict=False)))
+        return None if row is None else _Index(**dict(zip(names, row[: len(names)], strict=True)))
 
     def _train(self, index: _Index, rows: int, lists: int) -> None:
         """Build the index anew with other lists.

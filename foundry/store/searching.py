@@ -208,7 +208,7 @@ def deeper(facts: Facts, way: ByIndex, limit: int, found: int, kept: Where) -> B
 
 
 def looked(kept: Where) -> Steps[Facts]:
-    """What there is to know before a way is chosen; of a session or user that has many messages."""
+    """What there is to know before a way is chosen: the index, and how much a filter leaves."""
     facts = Facts(*(yield Recently(_FACTS))[0])
     rest, args, share, left = kept.names, kept.args, 1.0, None
     if not rest or facts.method is None:

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -606,6 +606,18 @@ def test_a_connection_that_has_ended_is_said_to_be_for_as_long_as_it_is_kept(
         pool.close_all()
 
 
+def lose_within(pool: Database, session: UUID, depth: int, last: Callable[[], object]) -> None:
+    """Store a message in so many transactions, end their session, and do what comes last."""
+    with pool.connection_context(), ExitStack() as blocks:
+        for _ in range(depth):
+            blocks.enter_context(pool.atomic())
+        conversations.append(pool, session, "user", "x")
+        pid = pool.connection().info.backend_pid
+        with closing(open_connection(pool.target)) as other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        last()
+
+
 @pytest.mark.parametrize("db", ["psycopg2"], indirect=True)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_lost_connection_is_what_leaves_a_transaction(
@@ -613,20 +625,11 @@ def test_a_lost_connection_is_what_leaves_a_transaction(
 ) -> None:
     """Not Peewee's word for what can no more be rolled back."""
     pool = Database(shared.target, pool_size=1)
-
-    def work() -> None:
-        with pool.connection_context(), ExitStack() as blocks:
-            for _ in range(depth):
-                blocks.enter_context(pool.atomic())
-            conversations.append(pool, session, "user", "x")
-            pid = pool.connection().info.backend_pid
-            with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-            conversations.append(pool, session, "user", "y")
-
     try:
         with pytest.raises(ConnectionFailed, match="whether it was done is not known"):
-            work()
+            lose_within(
+                pool, session, depth, lambda: conversations.append(pool, session, "user", "y")
+            )
         assert 0 == conversations.counts(pool, session).total
     finally:
         pool.close_all()
@@ -641,19 +644,12 @@ def test_an_error_of_ones_own_leaves_a_transaction_whose_connection_is_lost(
     """Also where it is the end of the transaction that finds the connection lost."""
     pool = Database(shared.target, pool_size=1)
 
-    def work() -> None:
-        with pool.connection_context(), ExitStack() as blocks:
-            for _ in range(depth):
-                blocks.enter_context(pool.atomic())
-            conversations.append(pool, session, "user", "x")
-            pid = pool.connection().info.backend_pid
-            with closing(open_connection(shared.target)) as other, other.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-            raise mine
+    def fail() -> None:
+        raise mine
 
     try:
         with pytest.raises(mine):
-            work()
+            lose_within(pool, session, depth, fail)
         assert 0 == conversations.counts(pool, session).total
     finally:
         pool.close_all()

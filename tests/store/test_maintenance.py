@@ -178,11 +178,10 @@ def test_what_a_killed_run_has_left_is_taken_away(crowd: Database, url: str) -> 
         until(lambda: 1 == value(crowd, _INVALID), "no index was begun")
         process.send_signal(signal.SIGKILL)
         process.wait()
-        gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'foundry maintain'"
-        crowd.execute_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'foundry maintain' AND datname = current_database()"
-        )
+        # Of this database alone: other tests maintain theirs meanwhile.
+        its = "WHERE application_name = 'foundry maintain' AND datname = current_database()"
+        crowd.execute_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {its}")
+        gone = f"SELECT count(*) FROM pg_stat_activity {its}"
         until(lambda: 0 == value(crowd, gone), "its session goes on")
     assert 1 == value(crowd, _INVALID)
     known = parsed(value(crowd, _COMMENT))

@@ -64,7 +64,7 @@ def told(database: Database, rows: int) -> list[Said]:
         (one.session, one.role, one.content, one.ts, vectors.vector(one.embedding, "e"))
         for one in said
     ]
-    piece = copying.packed(kinds, packed)  # type: ignore[arg-type]
+    piece = b"".join(copying.pieces(kinds, packed))  # type: ignore[arg-type]
     database.cursor().copy_expert(_COPY, io.BytesIO(piece))
     database.execute_sql("ANALYZE messages")
     return said

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import quote
+from uuid import uuid4
 
 import psycopg2
 from psycopg2 import sql
@@ -18,7 +18,6 @@ class Server:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._roles = 0
 
     def url(self, dbname: str) -> str:
         """Return the URL of a database."""
@@ -51,8 +50,8 @@ class Server:
     @contextmanager
     def role(self) -> Iterator[str]:
         """A role that may log in and nothing else."""
-        self._roles += 1
-        name = f"foundry_role_{os.getpid()}_{self._roles}"
+        # Not by the process: one that was killed leaves its roles, and its number to another.
+        name = f"foundry_role_{uuid4().hex[:16]}"
         self.admin(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
         yield name
         self.admin(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
